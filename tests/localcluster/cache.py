@@ -1,0 +1,47 @@
+"""Where built and downloaded things live, one builder at a time, and how progress is said."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def say(text: str) -> None:
+    """Tell the user, on stderr, what is being done."""
+    print(f"[localcluster] {text}", file=sys.stderr, flush=True)
+
+
+def cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/rayjobwatch`, made when missing; it may be removed at any time when nothing runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    directory = Path(base).absolute() / "rayjobwatch"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def fingerprint(*files: Path) -> str:
+    """Twelve hex digits that change when any byte of the files does."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the machine-wide lock of that name; says so when another process has it, and waits for it."""
+    with (cache_dir() / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{name}: another process is at it; waiting for its end")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
