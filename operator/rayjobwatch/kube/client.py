@@ -1,0 +1,151 @@
+"""A thin asynchronous client of the API server that speaks plain dicts, over `kubernetes.aio`.
+
+KubeError            every failure; `status` is the HTTP status, 0 when no answer came
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+FIELD_MANAGER = "rayjobwatch"
+REQUEST_SECONDS = 30.0
+PAGE_ITEMS = 500
+
+Body = dict[str, Any]
+
+
+class KubeError(Exception):
+    """The API server refused a request or could not be reached."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{message} ({status} {reason})" if status else message)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of object, by its place in the API."""
+
+    group: str
+    version: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the URL path of a collection, an object or its subresource."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        parts = ["namespaces", namespace, self.plural] if namespace else [self.plural]
+        parts += [part for part in (name, subresource) if part]
+        return "/".join([root, *(quote(part, safe="") for part in parts)])
+
+
+RAY_JOB_WATCHES = Resource("rayjobwatch.dev", "v1alpha1", "rayjobwatches")
+RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
+SERVICES = Resource("", "v1", "services")
+EVENTS = Resource("", "v1", "events")
+
+
+async def load_configuration(kubeconfig: Path | None) -> Configuration:
+    """Read how to reach the API server: from `kubeconfig`, else the pod's ServiceAccount, else KUBECONFIG."""
+    configuration = Configuration()
+    try:
+        if kubeconfig is None:
+            try:
+                load_incluster_config(client_configuration=configuration)
+            except ConfigException:
+                await load_kube_config(client_configuration=configuration, persist_config=False)
+        else:
+            await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
+    except (ConfigException, OSError) as error:
+        raise KubeError(0, "Configuration", f"no way to the API server: {error}") from None
+    return configuration
+
+
+class KubeClient:
+    """Requests to one API server, JSON in and out, each with a time limit."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._api = ApiClient(configuration)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._api.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Body | None:
+        """Return the object, None when there is none."""
+        try:
+            return await self._request("GET", resource.path(namespace, name))
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, resource: Resource, namespace: str | None = None) -> list[Body]:
+        """Return all objects of a namespace, or of all namespaces, page by page."""
+        items: list[Body] = []
+        query: dict[str, str | int] = {"limit": PAGE_ITEMS}
+        while True:
+            page = await self._request("GET", resource.path(namespace), query=query)
+            items += page.get("items") or []
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return items
+            query["continue"] = token
+
+    async def create(self, resource: Resource, namespace: str, body: Body) -> Body:
+        """Create an object."""
+        return await self._request("POST", resource.path(namespace), body=body)
+
+    async def apply_status(self, resource: Resource, namespace: str, name: str, body: Body) -> Body:
+        """Apply the status of an object server-side, as its one and only author."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        path = resource.path(namespace, name, "status")
+        return await self._request("PATCH", path, query=query, body=body, content="application/apply-patch+yaml")
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Body | None = None,
+        content: str = "application/json",
+    ) -> Body:
+        headers = {"Accept": "application/json", "Content-Type": content}
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                request = await self._api.param_serialize(
+                    method,
+                    path,
+                    query_params=list((query or {}).items()),
+                    header_params=headers,
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                response = await self._api.call_api(*request)
+                data = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise KubeError(0, type(error).__name__, f"the API server did not answer: {error}") from None
+        return _decoded(response.status, data)
+
+
+def _decoded(status: int, data: bytes) -> Body:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    if 200 <= status < 300:
+        return body
+    raise KubeError(status, body.get("reason") or "Unknown", body.get("message") or "the API server refused")

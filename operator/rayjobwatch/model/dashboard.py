@@ -1,0 +1,100 @@
+"""Where a watch's dashboard is: from a RayCluster and its head Service, or from an allowed URL. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from rayjobwatch.model.observation import Problem
+
+DASHBOARD_PORT_NAME = "dashboard"
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """A dashboard that may be asked. `agent_host` is the only host whose Ray agent may be asked (empty: none)."""
+
+    url: str
+    cluster_uid: str = ""
+    agent_host: str = ""
+
+
+def head_service_name(cluster: Mapping[str, Any]) -> str:
+    """Return the head Service of a RayCluster: as its status says, else by KubeRay's naming."""
+    head = (cluster.get("status") or {}).get("head") or {}
+    return head.get("serviceName") or f"{cluster['metadata']['name']}-head-svc"
+
+
+def cluster_problem(cluster: Mapping[str, Any]) -> Problem | None:
+    """Return why a RayCluster's dashboard cannot be asked now, None when its head is up."""
+    name = cluster["metadata"]["name"]
+    conditions = _conditions(cluster)
+    if cluster["metadata"].get("deletionTimestamp"):
+        return Problem("RayClusterDeleting", f"RayCluster {name} is being deleted")
+    if (cluster.get("spec") or {}).get("suspend") or conditions.get("RayClusterSuspended", ("", ""))[0] == "True":
+        return Problem("RayClusterSuspended", f"RayCluster {name} is suspended: waiting for it to be resumed")
+    status, reason = conditions.get("HeadPodReady", ("", ""))
+    state = (cluster.get("status") or {}).get("state") or "not provisioned yet"
+    if status == "True" or (not status and state == "ready"):
+        return None
+    detail = f"HeadPodReady is {status} ({reason})" if status else f"its state is {state}"
+    return Problem("RayClusterNotReady", f"waiting for the head of RayCluster {name}: {detail}")
+
+
+def _conditions(cluster: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    items = (cluster.get("status") or {}).get("conditions") or []
+    return {item.get("type", ""): (item.get("status", ""), item.get("reason", "")) for item in items}
+
+
+def service_url(service: Mapping[str, Any], cluster_domain: str) -> str | Problem:
+    """Return the dashboard's in-cluster URL from the head Service, or why there is none."""
+    meta = service["metadata"]
+    for port in (service.get("spec") or {}).get("ports") or []:
+        if port.get("name") == DASHBOARD_PORT_NAME:
+            return f"http://{meta['name']}.{meta['namespace']}.svc.{cluster_domain}:{port['port']}"
+    return Problem(
+        "DashboardPortNotFound",
+        f"Service {meta['name']} has no port named {DASHBOARD_PORT_NAME!r}: declare containerPort 8265 with that name "
+        "in the RayCluster's head container",
+    )
+
+
+def dashboard_of(cluster: Mapping[str, Any], url: str) -> Dashboard:
+    """Return the dashboard at `url` of a RayCluster whose head is up."""
+    head = (cluster.get("status") or {}).get("head") or {}
+    return Dashboard(url, cluster["metadata"].get("uid", ""), head.get("podIP") or "")
+
+
+def is_allowed(url: str, patterns: Iterable[str]) -> bool:
+    """Whether an administrator's pattern admits `url`.
+
+    A pattern is an origin, perhaps with a path: `https://ray.example.com`, `https://*.ray.example.com/team-a`,
+    `http://10.0.0.7:8265`. Scheme and port must be the same, `*.` stands for one or more labels, and a path admits
+    itself and what lies below it. A lone `*` admits every URL.
+    """
+    return any(pattern == "*" or _admits(urlsplit(pattern), urlsplit(url)) for pattern in patterns)
+
+
+def _admits(pattern: SplitResult, url: SplitResult) -> bool:
+    try:
+        same_origin = pattern.scheme == url.scheme and _port(pattern) == _port(url)
+    except ValueError:
+        return False
+    return same_origin and "@" not in url.netloc and _host_matches(pattern, url) and _path_matches(pattern, url)
+
+
+def _port(url: SplitResult) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def _host_matches(pattern: SplitResult, url: SplitResult) -> bool:
+    wanted, host = pattern.hostname or "", url.hostname or ""
+    if wanted.startswith("*."):
+        return host.endswith(wanted[1:]) and len(host) > len(wanted) - 1
+    return bool(host) and host == wanted
+
+
+def _path_matches(pattern: SplitResult, url: SplitResult) -> bool:
+    prefix = pattern.path.rstrip("/")
+    inside = url.path == prefix or url.path.startswith(f"{prefix}/") or not prefix
+    return inside and ".." not in url.path and "%" not in url.path

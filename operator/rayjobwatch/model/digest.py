@@ -1,0 +1,43 @@
+"""What is kept of a job's log: how many lines were read, where reading goes on, and the last lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rayjobwatch.model.text import clean_line
+
+KEPT_LINES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LogDigest:
+    """Digest of one job's log. `cursor` and `lines` always speak of the same place in the log."""
+
+    lines: int = 0
+    cursor: str = ""
+    complete: bool = False
+    tail: tuple[str, ...] = ()
+    message: str = ""
+
+    def fed(self, lines: Sequence[str], cursor: str) -> "LogDigest":
+        """Return the digest after `lines` (complete lines, in order), read up to `cursor`."""
+        newest = tuple(clean_line(line) for line in lines[-KEPT_LINES:])
+        return LogDigest(self.lines + len(lines), cursor, False, (self.tail + newest)[-KEPT_LINES:])
+
+    def closed(self) -> "LogDigest":
+        """Return the digest of a log that was read to its end."""
+        return replace(self, complete=True, message="")
+
+    def failing(self, message: str) -> "LogDigest":
+        """Return the digest with the reason why reading does not go on."""
+        return replace(self, message=clean_line(message))
+
+
+def kept_tail(tail: Sequence[str], count: int, limit: int) -> list[str]:
+    """Return the newest lines of `tail`, at most `count` of them and `limit` bytes in all."""
+    kept: list[str] = []
+    for line in reversed(tail[-count:] if count else ()):
+        limit -= len(line.encode()) + 1
+        if limit < 0:
+            break
+        kept.append(line)
+    return kept[::-1]

@@ -1,0 +1,140 @@
+"""Folding observations into what we hold to be true. The only place where a job gets its verdict.
+
+A verdict is final. It comes from Ray's job table alone, never from a log stream, and never from silence:
+
+- Unreachable, unreadable or unlistable: every job keeps its state.
+- Gone with its session or RayCluster: Lost. The table of a new session knows nothing of the old one's jobs.
+- Its record deleted within the session: over, outcome Unknown, once a later listing confirms it.
+- A DRIVER that is over: Unknown, because Ray calls it SUCCEEDED even after a crash.
+- A supervisor failure just after (re)connecting: held back, because Ray reports such for jobs that go on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rayjobwatch.model.failure import failure_of
+from rayjobwatch.model.jobs import Job, JobRow, JobState
+from rayjobwatch.model.observation import Listing, Observation
+from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.text import clean_line
+
+MISSING_GRACE = timedelta(seconds=3)
+DRAIN_GRACE = timedelta(seconds=0.7)
+UNCERTAIN_GRACE = timedelta(seconds=30)
+
+_STATES = {
+    "PENDING": JobState.PENDING,
+    "RUNNING": JobState.RUNNING,
+    "SUCCEEDED": JobState.SUCCEEDED,
+    "FAILED": JobState.FAILED,
+    "STOPPED": JobState.STOPPED,
+}
+_UNCERTAIN = {"JOB_SUPERVISOR_ACTOR_DIED", "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE"}
+
+
+def fold(state: WatchState, ids: Sequence[str], seen: Observation) -> WatchState:
+    """Return what is known of the jobs `ids` after `seen`."""
+    listing = seen.listing
+    jobs = {id_: fold_job(state.jobs.get(id_, Job(id_)), seen) for id_ in ids}
+    return WatchState(
+        jobs=jobs,
+        cluster=seen.cluster if listing else state.cluster,
+        problem=seen.problem,
+        unreachable=seen.unreachable,
+        reachable=_reachable(state, seen),
+        last_contact=listing.time if listing else state.last_contact,
+    )
+
+
+def _reachable(state: WatchState, seen: Observation) -> bool | None:
+    if seen.unreachable or seen.problem:
+        return False if seen.unreachable or state.reachable is not None else None
+    return True if seen.listing else state.reachable
+
+
+def fold_job(job: Job, seen: Observation) -> Job:
+    """Return what is known of one job after `seen`."""
+    if job.state.is_over:
+        return job
+    if seen.cluster_gone and job.seen:
+        return _over(job, JobState.LOST)
+    if seen.listing is None:
+        return job
+    return _fold_row(job, seen.listing, seen)
+
+
+def _fold_row(job: Job, listing: Listing, seen: Observation) -> Job:
+    row = listing.rows.get(job.id)
+    if row is not None and row.is_ghost:
+        row = None
+    if job.seen and job.session != listing.session and not _same_job(job, row):
+        return _over(job, JobState.LOST)
+    if row is None:
+        return _missing(job, listing.time)
+    return _settled(job, row, listing, seen)
+
+
+def _same_job(job: Job, row: JobRow | None) -> bool:
+    return row is not None and row.start_time is not None and row.start_time == job.start_time
+
+
+def _missing(job: Job, now: datetime) -> Job:
+    if not job.seen:
+        return job
+    if job.missing_since is None:
+        return replace(job, missing_since=now)
+    return _over(job, JobState.UNKNOWN) if now - job.missing_since >= MISSING_GRACE else job
+
+
+def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
+    state = _state_of(row)
+    if state is None:
+        return job
+    facts = _with_facts(job, row, listing.session)
+    if not state.is_over:
+        return replace(facts, state=state, ending_since=None)
+    ending = replace(facts, ending_since=job.ending_since or seen.now)
+    if _is_held_back(ending, row, listing, seen):
+        return replace(ending, state=job.state if job.seen else JobState.PENDING)
+    return _verdict(ending, row, state)
+
+
+def _state_of(row: JobRow) -> JobState | None:
+    state = _STATES.get(row.status)
+    if row.is_driver and state is not None and state.is_over:
+        return JobState.UNKNOWN
+    return state
+
+
+def _with_facts(job: Job, row: JobRow, session: str) -> Job:
+    return replace(
+        job,
+        session=session,
+        entrypoint=clean_line(row.entrypoint, 200),
+        start_time=row.start_time,
+        missing_since=None,
+    )
+
+
+def _is_held_back(job: Job, row: JobRow, listing: Listing, seen: Observation) -> bool:
+    """Whether a terminal row is not believed yet, or its log's last lines are still awaited."""
+    if job.ending_since is None:
+        return False
+    if row.error_type in _UNCERTAIN and job.ending_since - listing.connected_since < UNCERTAIN_GRACE:
+        return seen.now - job.ending_since < UNCERTAIN_GRACE
+    return job.id not in seen.complete_logs and seen.now - job.ending_since < DRAIN_GRACE
+
+
+def _verdict(job: Job, row: JobRow, state: JobState) -> Job:
+    over = _over(job, state)
+    return replace(
+        over,
+        end_time=row.end_time,
+        exit_code=row.exit_code,
+        failure=failure_of(row) if state is JobState.FAILED else None,
+    )
+
+
+def _over(job: Job, state: JobState) -> Job:
+    return replace(job, state=state, missing_since=None, ending_since=None)

@@ -1,0 +1,76 @@
+"""A Ray job: what Ray says of it (`JobRow`) and what we hold to be true of it (`Job`)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """State of one watched job, as `status.jobs[].state` shows it."""
+
+    WAITING = "Waiting"
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    LOST = "Lost"
+    UNKNOWN = "Unknown"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job is over, for good or bad; such a state is final."""
+        return self not in (JobState.WAITING, JobState.PENDING, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One row of Ray's job table. Times are UTC; `status` is Ray's own word."""
+
+    id: str
+    status: str
+    is_driver: bool = False
+    entrypoint: str = ""
+    message: str = ""
+    error_type: str | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    exit_code: int | None = None
+
+    @property
+    def is_ghost(self) -> bool:
+        """Whether Ray's monitor wrote a deleted record back: the row says nothing about the job."""
+        return self.start_time is None and self.entrypoint == "Entrypoint not found."
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a job failed: Ray's error_type and one clean line."""
+
+    message: str
+    error_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is known of one watched job.
+
+    `session` names the Ray session whose table held the job; `missing_since` and `ending_since` remember when its
+    row was first not there, or first terminal, until that is settled.
+    """
+
+    id: str
+    state: JobState = JobState.WAITING
+    session: str = ""
+    entrypoint: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    exit_code: int | None = None
+    failure: Failure | None = None
+    missing_since: datetime | None = None
+    ending_since: datetime | None = None
+
+    @property
+    def seen(self) -> bool:
+        """Whether Ray has ever shown the job."""
+        return self.state is not JobState.WAITING

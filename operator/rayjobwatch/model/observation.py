@@ -1,0 +1,59 @@
+"""What was seen of a watch's dashboard at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rayjobwatch.model.jobs import JobRow
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a watch cannot work now: a CamelCase reason, what is being waited for, and who can mend it.
+
+    `stalled`: only a change of the watch or of the controller's settings helps.
+    """
+
+    reason: str
+    message: str
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The Ray cluster behind a dashboard. `uid` is the RayCluster's, empty without one."""
+
+    dashboard_url: str = ""
+    uid: str = ""
+    session: str = ""
+    ray_version: str = ""
+
+
+NO_CLUSTER = Cluster()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Ray's table of jobs as it stood at `time`, in one session; `connected_since` is when it became readable."""
+
+    session: str
+    time: datetime
+    connected_since: datetime
+    rows: Mapping[str, JobRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that a fold needs. No `listing`: nothing was heard of the jobs.
+
+    `cluster_gone`: the API server says that the RayCluster with the uid of `state.cluster` is no more.
+    `complete_logs`: ids of the jobs whose log was read to the end (or is not followed at all).
+    """
+
+    now: datetime
+    cluster: Cluster = NO_CLUSTER
+    listing: Listing | None = None
+    problem: Problem | None = None
+    unreachable: Problem | None = None
+    cluster_gone: bool = False
+    complete_logs: frozenset[str] = field(default_factory=frozenset)
