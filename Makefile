@@ -1,0 +1,68 @@
+# Everything is installed into .venv and a cache folder; a machine with Python >= 3.11, git and make is enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' pyproject.toml
+SOURCES := operator tests
+
+.PHONY: help demo test unit check lint format bench requirements test-oldest lock clean
+
+help: ## Show this help.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): requirements/dev.txt pyproject.toml
+	@echo "setting up $(VENV) ..." >&2
+	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed, $(PYTHON) is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: $(READY) ## Run the main job end to end on a real API server and real Ray (KEEP=1: leave it running).
+	@$(BIN)/python -m tests.localcluster.demo $(if $(KEEP),--keep)
+
+test: $(READY) ## Run all tests.
+	@$(BIN)/python -m tests.localcluster prepare
+	@$(BIN)/python -m pytest $(ARGS)
+
+unit: $(READY) ## Run the unit tests only (no cluster, no Ray).
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+check: lint unit ## The fast loop: lint and unit tests.
+
+lint: $(READY) ## Check style, types and the direction of imports.
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check --quiet $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## Format the sources.
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(READY) ## Measure the Ray client beside Ray's own, in one run.
+	@$(BIN)/python -m tests.localcluster prepare
+	@$(BIN)/python -m tests.bench
+
+requirements: $(READY) ## Show which test checks which requirement of the Ray client.
+	@$(BIN)/python -m tests.requirements
+
+test-oldest: $(READY) ## Run the Ray client's tests against the oldest supported Ray.
+	@$(BIN)/python -m tests.ray.oldest $(ARGS)
+
+lock: $(READY) ## Renew the lock files.
+	@$(LOCK) --all-extras --group dev -o requirements/dev.txt
+	@$(LOCK) --extra operator -o requirements/operator.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --custom-compile-command 'make lock' --group build -o requirements/build.txt
+
+clean: ## Remove what was installed into the checkout.
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
