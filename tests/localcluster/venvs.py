@@ -44,9 +44,7 @@ def _make(venv: Path, lock: Path) -> None:
     say(f"installing {venv.name}")
     shutil.rmtree(venv, ignore_errors=True)
     _uv("venv", "--quiet", "--python", sys.executable, str(venv))
-    _uv(
-        "pip", "install", "--quiet", "--python", str(venv / "bin/python"), "--require-hashes", "-r", str(lock)
-    )
+    _uv("pip", "install", "--quiet", "--python", str(venv / "bin/python"), "--require-hashes", "-r", str(lock))
     (venv / ".complete").touch()
     say(f"installed {venv.name} in {time.monotonic() - started:.0f} s")
 
