@@ -1,0 +1,60 @@
+"""Ray's HTTP API for jobs and logs: which request each question is, and how its answer reads."""
+
+from rayjobwatch.ray.inputs import check_id, check_origin
+from rayjobwatch.ray.jobs import JobDetails, JobList, RayVersion, job_of, jobs_of, version_of
+from rayjobwatch.ray.wire import Plan, Request, fetch_json
+
+
+def list_jobs() -> Plan[JobList]:
+    """Ask for all jobs of the cluster."""
+    operation = "list_jobs"
+    return jobs_of((yield from fetch_json(Request(operation=operation, path="/api/jobs/"))), operation)
+
+
+def get_job(job_id: str, timeout: float | None = None) -> Plan[JobDetails]:
+    """Ask for one job."""
+    operation = f"get_job({job_id!r})"
+    request = Request(operation=operation, path=f"/api/jobs/{check_id(job_id)}", total=timeout, connect=timeout)
+    return job_of((yield from fetch_json(request)), operation)
+
+
+def get_version() -> Plan[RayVersion]:
+    """Ask for the versions of Ray and of its API."""
+    operation = "get_version"
+    return version_of((yield from fetch_json(Request(operation=operation, path="/api/version"))), operation)
+
+
+def agent_log(job: JobDetails, offset: int, connect: float) -> Request:
+    """Ask the agent of the driver's node for its log from byte `offset` on."""
+    agent = check_origin(job.driver_agent_http_address, "driver_agent_http_address")
+    return Request(
+        operation=f"tail_job_logs({job.job_id!r}) of the agent",
+        origin=agent, path=f"/logs/job-driver-{check_id(job.submission_id)}.log",
+        headers=(("Range", f"bytes={offset}-"),), connect=connect,
+    )  # fmt: skip
+
+
+def log_file(job: JobDetails, connect: float | None = None) -> Request:
+    """Ask for the driver's whole log file as bytes.
+
+    Without `format=text` Ray before 2.45 puts a byte of its own before each chunk.
+    """
+    query = (
+        ("submission_id", check_id(job.submission_id)), ("node_id", job.driver_node_id or "any"),
+        ("lines", "-1"), ("timeout", "300"), ("format", "text"),
+    )  # fmt: skip
+    return Request(
+        operation=f"reading the log of job {job.job_id!r}", path="/api/v0/logs/file", query=query, connect=connect
+    )
+
+
+def log_socket(job_id: str, key: str, timeout: float) -> Request:
+    """Ask for the WebSocket tail of a job's log. No extension is offered: compression kills Ray's tail."""
+    headers = (
+        ("Connection", "Upgrade"), ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", key), ("Sec-WebSocket-Version", "13"),
+    )  # fmt: skip
+    return Request(
+        operation=f"tail_job_logs({job_id!r}) by WebSocket", path=f"/api/jobs/{check_id(job_id)}/logs/tail",
+        headers=headers, connect=timeout, read=timeout, total=timeout,
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""Finding, in a log that is sent again from its start, the place where reading stopped. Pure."""
+
+from typing import Final, Protocol
+
+from rayjobwatch.ray.cursor import ByteCursor
+from rayjobwatch.ray.errors import ServerError
+from rayjobwatch.ray.lines import ANCHOR_BYTES, anchor_of
+
+_WINDOW: Final = 1 << 16
+
+
+class Seeker(Protocol):
+    """Is fed a log from its start until a place is found."""
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        """Return what follows the place, None before it is reached."""
+
+    def finish(self) -> bytes | None:
+        """At the end of the log: return what follows the place, or raise because it was not reached."""
+
+
+class ByteSeeker:
+    """Drops the first `skip` bytes."""
+
+    def __init__(self, skip: int) -> None:
+        self._skip = skip
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        """Return what follows the place, None before it is reached."""
+        if self._skip >= len(chunk):
+            self._skip -= len(chunk)
+            return None
+        rest, self._skip = chunk[self._skip :], 0
+        return rest
+
+    def finish(self) -> bytes | None:
+        """Check, at the end of what was sent, that the place was reached."""
+        if self._skip:
+            raise _shorter()
+        return None
+
+
+class TextSeeker:
+    """Finds a place of the text tail in the log's bytes (or in the text itself, sent again).
+
+    The agent reads the file as text: CR LF and CR become LF. So the text's length up to a place is the bytes'
+    length less one for every CR LF. With an `anchor`, the line before the place must have that checksum; when a
+    live tail brought a line end more than there are in the bytes, the place is looked for further back.
+    """
+
+    def __init__(self, text_offset: int, anchor: int | None = None) -> None:
+        self._wanted = text_offset
+        self._anchor = anchor if text_offset else None
+        self._window = b""
+        self._before = ByteCursor()
+        self.cursor = ByteCursor()
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        """Return what follows the place, None before it is reached."""
+        self._window += chunk
+        # One byte more than wanted must be there: an LF that belongs to the CR before it.
+        if self._before.text_offset + _text_size(self._window) <= self._wanted:
+            self._forget()
+            return None
+        return self._found(self._place())
+
+    def finish(self) -> bytes | None:
+        """At the end of the log: return what follows the place, or raise because it was not reached."""
+        if self._before.text_offset + _text_size(self._window) < self._wanted and self._anchor is None:
+            raise _shorter()
+        return self._found(self._place())
+
+    def _forget(self) -> None:
+        cut = len(self._window) - _WINDOW
+        if cut > _WINDOW:
+            cut -= self._window[cut - 1 : cut] == b"\r"
+            gone, self._window = self._window[:cut], self._window[cut:]
+            self._before = ByteCursor(self._before.offset + cut, self._before.crlf + gone.count(b"\r\n"))
+
+    def _place(self) -> int:
+        """Return where the wanted text length is reached in the window."""
+        wanted = self._wanted - self._before.text_offset
+        low, high = wanted, len(self._window)
+        end = wanted
+        while end < high and _text_size(self._window[:end]) < wanted:
+            end += wanted - _text_size(self._window[:end])
+        end = min(end, high)
+        if self._window[end - 1 : end + 1] == b"\r\n" and low > 0:
+            end += 1
+        return end if self._anchor is None else self._anchored(end)
+
+    def _anchored(self, end: int) -> int:
+        while end > 0 and not self._fits(end):
+            end = max(self._window.rfind(b"\n", 0, end - 1), self._window.rfind(b"\r", 0, end - 1)) + 1
+        if end <= 0:
+            raise ServerError("the log is not the one that was read before: the last line read is not in it")
+        return end
+
+    def _fits(self, end: int) -> bool:
+        if self._window[end - 1] not in b"\r\n":
+            return False
+        start = max(0, end - ANCHOR_BYTES - 4)
+        block = self._window[start:end].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return anchor_of(block) == self._anchor
+
+    def _found(self, end: int) -> bytes:
+        done = self._window[:end]
+        self.cursor = ByteCursor(self._before.offset + end, self._before.crlf + done.count(b"\r\n"))
+        rest, self._window = self._window[end:], b""
+        return rest
+
+
+def _text_size(block: bytes) -> int:
+    return len(block) - block.count(b"\r\n")
+
+
+def _shorter() -> ServerError:
+    return ServerError("the log has become shorter than what was already read of it")

@@ -1,0 +1,101 @@
+"""How a client reaches its dashboard: address, credentials, TLS, proxy. Checked once, shared by both flavours."""
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import httpx
+
+from rayjobwatch.ray.errors import InvalidInputError
+from rayjobwatch.ray.inputs import Timeout, check_token, check_url, timeout_of
+from rayjobwatch.ray.wire import Request
+
+USER_AGENT: Final = "rayjobwatch"
+Verify = bool | str | ssl.SSLContext
+AgentFilter = Callable[[str], bool]
+
+
+def any_agent(_address: str) -> bool:
+    """Allow every agent that the dashboard names."""
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where requests go and what they carry. `repr` shows no secret."""
+
+    base_url: str
+    timeout: Timeout
+    tls: ssl.SSLContext
+    proxy: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        base_url: str,
+        token: str | None,
+        *,
+        timeout: Any,
+        verify: Verify,
+        headers: Mapping[str, str] | None,
+        proxy: str | None,
+    ) -> "Settings":
+        """Check what the caller gave; 400 for what is wrong."""
+        return cls(
+            base_url=check_url(base_url),
+            timeout=timeout_of(timeout),
+            tls=tls_context(verify),
+            proxy=proxy,
+            token=check_token(token),
+            headers=_checked(headers or {}),
+        )
+
+    def url(self, request: Request) -> str:
+        """Return the request's whole URL."""
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        return f"{request.origin or self.base_url}{request.path}{query}"
+
+    def headers_of(self, request: Request) -> dict[str, str]:
+        """Return the request's headers. Extra headers of the caller go to the dashboard alone."""
+        headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        if request.origin is None:
+            headers.update(self.headers)
+        if self.token is not None:
+            headers["X-Ray-Authorization"] = f"Bearer {self.token}"
+        headers.update(request.headers)
+        return headers
+
+    def limits_of(self, request: Request) -> dict[str, float]:
+        """Return the time limits of a request's steps, as httpx wants them."""
+        connect = request.connect or self.timeout.connect
+        read = request.read or self.timeout.read
+        return {"connect": connect, "read": read, "write": read, "pool": connect}
+
+    def total_of(self, request: Request) -> float:
+        """Return the seconds that a whole exchange may take."""
+        return request.total or self.timeout.whole
+
+
+def tls_context(verify: Verify) -> ssl.SSLContext:
+    """Return the TLS settings: True for the public CAs, a path for one's own, False for none."""
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    if isinstance(verify, bool):
+        return httpx.create_ssl_context(verify=verify, trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=verify)
+    except (OSError, TypeError):
+        pass
+    raise InvalidInputError("verify must be True, False, the path of a CA file, or an ssl.SSLContext")
+
+
+def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    for name, value in headers.items():
+        text = f"{name}{value}"
+        if not (text.isascii() and text.isprintable()):
+            raise InvalidInputError("headers must be printable ASCII text")
+    return tuple((str(name), str(value)) for name, value in headers.items())

@@ -1,0 +1,127 @@
+"""Following a job's log to its end: which source to ask, when to ask again, and when the end is the end.
+
+The sources, best first: the file route of the driver's agent (bytes from any offset), the WebSocket tail (text
+from the start), the dashboard's log file (all bytes, again and again). A tail is never believed about the job's
+fate: the log is over when the job was known to be over *before* the last bytes were read.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, InvalidInputError, JobStateError
+from rayjobwatch.ray.inputs import check_origin
+from rayjobwatch.ray.jobs import JobStatus, JobType
+from rayjobwatch.ray.tail_bytes import read_bytes
+from rayjobwatch.ray.tail_state import TRANSIENT, IdleError, Rung, TailSpec, TailState
+from rayjobwatch.ray.wire import Close, Plan, Wait, look_up
+
+_QUICK_CONNECT: Final = {Rung.AGENT: 2.0, Rung.SOCKET: 5.0}
+_BUSY_SHARE: Final = 9.0
+_LONGEST_REST: Final = 60.0
+
+
+def jitter() -> float:
+    """Return a factor that spreads retries."""
+    return random.uniform(0.7, 1.3)  # noqa: S311
+
+
+class Tail:
+    """One run of following a log. `run` is the plan."""
+
+    def __init__(self, spec: TailSpec, clock: Callable[[], float], jitter: Callable[[], float]) -> None:
+        self.spec = spec
+        self.state = TailState(spec, clock)
+        self.jitter = jitter
+        self.barred: set[Rung] = set()
+
+    def run(self) -> Plan[None]:
+        """Yield the log's batches until its end; raise what cannot be got over."""
+        state = self.state
+        state.job = yield from look_up(self.spec.job_id)
+        state.looked = state.clock()
+        if state.job.type is JobType.DRIVER:
+            raise JobStateError(f"job {self.spec.job_id!r} was not submitted through the Jobs API: it has no log")
+        while not (yield from self._attempt()):
+            pass
+
+    def _attempt(self) -> Plan[bool]:
+        """Follow the best source; return whether the log's end was reached."""
+        if self._never_started():
+            yield from self.state.finish()
+            return True
+        rung = self._rung()
+        if rung is None:
+            yield from self.state.rest(self._pause(None, 0.0))
+            return False
+        try:
+            return (yield from self._follow(rung))
+        except (ClientClosedError, IdleError):
+            raise
+        except TRANSIENT as error:
+            failure = error
+        yield Close()
+        yield from self._recover(rung, failure)
+        return False
+
+    def _never_started(self) -> bool:
+        job = self.state.job
+        return self.state.over and not (job.driver_node_id or job.driver_agent_http_address)
+
+    def _rung(self) -> Rung | None:
+        """Return the best source that may be asked now; None while the job waits for its start."""
+        if self.spec.protocol == "websocket":
+            return Rung.SOCKET
+        if self.state.job.status == JobStatus.PENDING:
+            return None
+        ladder = [Rung.AGENT] if self._agent_allowed() else []
+        if self.spec.protocol == "auto":
+            ladder += [Rung.FILE, Rung.SOCKET] if self.state.over else [Rung.SOCKET, Rung.FILE]
+        else:
+            ladder.append(Rung.FILE)
+        return next((rung for rung in ladder if rung not in self.barred), ladder[-1])
+
+    def _agent_allowed(self) -> bool:
+        agent = self.state.job.driver_agent_http_address
+        if agent is None or self.spec.agents is None:
+            return False
+        try:
+            check_origin(agent, "driver_agent_http_address")
+        except InvalidInputError:
+            return False
+        return self.spec.agents(agent)
+
+    def _follow(self, rung: Rung) -> Plan[bool]:
+        state = self.state
+        connect = self.spec.timeout
+        if self.spec.protocol == "auto" or rung is Rung.AGENT:
+            connect = min(connect, _QUICK_CONNECT.get(rung, connect))
+        while True:
+            over, began = state.over, state.clock()
+            yield from read_bytes(state, rung, connect)
+            if over:
+                yield from state.finish()
+                return True
+            yield from state.look_if_due()
+            yield from state.rest(self._pause(rung, state.clock() - began))
+
+    def _pause(self, rung: Rung | None, took: float) -> float:
+        pause = self.spec.pace.after(self.state.clock() - self.state.heard)
+        if rung is Rung.FILE:  # every read costs the server the whole file
+            pause = max(pause, 0.5, took * _BUSY_SHARE)
+        return min(pause, _LONGEST_REST)
+
+    def _recover(self, rung: Rung, error: ClientError) -> Plan[None]:
+        """Decide what follows a failure of `rung`: the next source, the same again after a while, or the end."""
+        state = self.state
+        state.strikes[rung] += 1
+        if rung not in state.worked or state.strikes[rung] > 1:
+            self.barred.add(rung)
+        if self._rung() in self.barred:
+            if not state.worked:
+                raise error
+            self.barred.clear()
+        if rung in state.worked:
+            state.sources.bear(error, state.clock())
+            yield Wait(min(0.25 * 2**state.sources.failures, 8.0) * self.jitter())
+            yield from state.look()

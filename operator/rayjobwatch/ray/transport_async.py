@@ -1,0 +1,189 @@
+"""Runs plans with asyncio: one httpx client, every wait under a scope that `aclose` can end."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import httpcore
+import httpx
+
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, ServerError, failure_of
+from rayjobwatch.ray.jobs import JobDetails
+from rayjobwatch.ray.lines import LogBatch
+from rayjobwatch.ray.settings import Settings
+from rayjobwatch.ray.wire import Connected, Effect, Lookup, Open, Plan, Read, Request, Response, Wait, Write, advance
+
+T = TypeVar("T")
+AsyncLookup = Callable[[str], Awaitable[JobDetails]]
+
+_CHUNK: Final = 1 << 18
+_LIMITS: Final = httpx.Limits(max_connections=512, max_keepalive_connections=20, keepalive_expiry=15.0)
+_BROKEN: Final = (
+    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpcore.TimeoutException, httpcore.NetworkError,
+    httpcore.ProtocolError, OSError, ssl.SSLError,
+)  # fmt: skip
+
+
+class AsyncTransport:
+    """Sends requests for one client and knows everything that is open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.closed = False
+        self._scopes: set[asyncio.Timeout] = set()
+        self._http = httpx.AsyncClient(
+            verify=settings.tls, proxy=settings.proxy, trust_env=False, limits=_LIMITS, timeout=None  # noqa: S113
+        )  # fmt: skip
+
+    async def run(self, plan: Plan[T]) -> T:
+        """Run a plan of whole requests to its result."""
+        channel = AsyncChannel(self)
+        try:
+            effect = next(plan)
+            while True:
+                effect = advance(plan, await channel.carry_out(effect))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            plan.close()
+            await channel.close()
+
+    async def stream(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[LogBatch, None]:
+        """Run a tail; yield its batches."""
+        channel = AsyncChannel(self, lookup)
+        try:
+            effect = next(plan)
+            while True:
+                if isinstance(effect, LogBatch):
+                    yield effect
+                    effect = next(plan)
+                else:
+                    effect = advance(plan, await channel.carry_out(effect))
+        except StopIteration:
+            return
+        finally:
+            plan.close()
+            await channel.close()
+
+    async def within(self, seconds: float, operation: str, work: Awaitable[T]) -> T:
+        """Await `work` for at most `seconds`; turn what goes wrong into a `ClientError`."""
+        try:
+            async with asyncio.timeout(seconds) as scope:
+                self._scopes.add(scope)
+                try:
+                    return await work
+                finally:
+                    self._scopes.discard(scope)
+        except TimeoutError as error:
+            failure = failure_of(error, operation)
+        except _BROKEN as error:
+            failure = failure_of(error, operation)
+        raise ClientClosedError(f"{operation}: the client was closed") if self.closed else failure
+
+    def build(self, request: Request) -> httpx.Request:
+        """Return the request as httpx wants it; fails once the client is closed."""
+        if self.closed:
+            raise ClientClosedError(f"{request.operation}: the client is closed")
+        return self._http.build_request(
+            request.method, self.settings.url(request), headers=self.settings.headers_of(request),
+            content=request.body, extensions={"timeout": self.settings.limits_of(request)},
+        )  # fmt: skip
+
+    async def send(self, request: Request) -> httpx.Response:
+        """Send a request; its body is still to be read."""
+        return await self._http.send(self.build(request), stream=True)
+
+    async def aclose(self) -> None:
+        """End everything that waits, with 503, and close every connection."""
+        self.closed = True
+        for scope in list(self._scopes):
+            scope.reschedule(0)
+        await self._http.aclose()
+
+
+class AsyncChannel:
+    """Carries out the effects of one plan; holds the one answer that it may have open."""
+
+    def __init__(self, transport: AsyncTransport, lookup: AsyncLookup | None = None) -> None:
+        self._transport = transport
+        self._lookup = lookup
+        self._open: httpx.Response | None = None
+        self._body: AsyncIterator[bytes] | None = None
+        self._request: Request | None = None
+
+    async def carry_out(self, effect: Effect) -> Any:
+        """Carry out an effect; return its result, or the `ClientError` that it ended in."""
+        try:
+            return await self._do(effect)
+        except ClientError as error:
+            return error
+
+    async def _do(self, effect: Effect) -> Any:
+        match effect:
+            case Read(quiet):
+                return await self._read(quiet)
+            case Wait(seconds):
+                return await self._wait(seconds)
+            case Lookup(job_id):
+                assert self._lookup is not None  # noqa: S101
+                return await self._lookup(job_id)
+            case Request():
+                total = self._transport.settings.total_of(effect)
+                return await self._transport.within(total, effect.operation, self._exchange(effect))
+            case Open(request):
+                return await self._start(request)
+            case Write(data):
+                return await self._write(data)
+            case Connected():
+                return None
+            case _:
+                return await self.close()
+
+    async def _exchange(self, request: Request) -> Response:
+        response = await self._transport.send(request)
+        try:
+            body = bytearray()
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > request.max_body:
+                    raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
+        finally:
+            await response.aclose()
+        return Response(response.status_code, response.headers, bytes(body))
+
+    async def _start(self, request: Request) -> Response:
+        await self.close()
+        self._request = request
+        limits = self._transport.settings.limits_of(request)
+        seconds = limits["connect"] + (0 if request.total else limits["read"])
+        self._open = await self._transport.within(seconds, request.operation, self._transport.send(request))
+        self._body = self._open.aiter_raw(_CHUNK) if self._open.status_code != 101 else None
+        return Response(self._open.status_code, self._open.headers)
+
+    async def _read(self, quiet: float | None) -> bytes | None:
+        assert self._request is not None  # noqa: S101
+        operation = self._request.operation
+        if self._body is not None:
+            read = self._transport.settings.limits_of(self._request)["read"]
+            return await self._transport.within(read, operation, anext(self._body, b""))
+        return await self._read_socket(quiet, operation)
+
+    async def _read_socket(self, quiet: float | None, operation: str) -> bytes | None:
+        raise NotImplementedError(quiet, operation)
+
+    async def _write(self, data: bytes) -> None:
+        raise NotImplementedError(data)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.sleep(seconds)
+        except TimeoutError:
+            pass
+
+    async def close(self) -> None:
+        """Drop what is open."""
+        answer, self._open, self._body = self._open, None, None
+        if answer is not None:
+            await answer.aclose()

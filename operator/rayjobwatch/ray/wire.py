@@ -1,0 +1,136 @@
+"""What the client wants done, said without doing it.
+
+An operation is a *plan*: a generator that yields effects and is sent their results (a `ClientError` is thrown
+into it). It holds every decision and no I/O, so that the sync and the async client run the same plans, and
+tests run them without a network.
+"""
+
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from rayjobwatch.ray.errors import ClientError, ServerError, answer_error
+from rayjobwatch.ray.jobs import JobDetails
+from rayjobwatch.ray.lines import LogBatch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request. As an effect: send it and return the whole `Response`.
+
+    operation: what a user would call this, for messages.  path: below the base URL, already quoted.
+    origin: another server than the dashboard (the driver's agent), `http://host:port`.
+    connect, read, total: seconds, None for the client's own.  max_body: bytes of answer that are accepted.
+    """
+
+    operation: str
+    method: str = "GET"
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    origin: str | None = None
+    connect: float | None = None
+    read: float | None = None
+    total: float | None = None
+    max_body: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer, or the head of one whose body is read piece by piece. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Send a request and return the head of its answer; `Read` brings the rest. One is open at a time."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Return the next bytes, b"" at the end. After `quiet` seconds of silence None is returned (a socket only)."""
+
+    quiet: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Send bytes on an upgraded connection."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Drop what is open; with `reuse`, after its last byte was read, its connection may serve again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Sleep so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Ask for the job's present state; returns `JobDetails`."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The tail has found its source (only a mark: nothing is done)."""
+
+
+Effect: TypeAlias = Request | Open | Read | Write | Close | Wait | Lookup | Connected | LogBatch
+Plan: TypeAlias = Generator[Effect, Any, T]
+
+
+def advance(plan: Plan[T], outcome: Any) -> Effect:
+    """Tell a plan the outcome of its last effect; return the next. `StopIteration` carries the plan's result."""
+    return plan.throw(outcome) if isinstance(outcome, ClientError) else plan.send(outcome)
+
+
+def send(request: Request, *expected: int) -> Plan[Response]:
+    """Send a request; any status but 200 (or one of `expected`) is raised."""
+    response: Response = yield request
+    if response.status not in (expected or (200,)):
+        raise error_of(response, request.operation)
+    return response
+
+
+def fetch_json(request: Request) -> Plan[Any]:
+    """Send a request whose answer is JSON."""
+    response = yield from send(request)
+    return json_of(response, request.operation)
+
+
+def look_up(job_id: str) -> Plan[JobDetails]:
+    """Ask for the state of a job."""
+    job: JobDetails = yield Lookup(job_id)
+    return job
+
+
+def json_of(response: Response, operation: str) -> Any:
+    """Parse a body; whatever is wrong with it is a `ServerError`."""
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError):
+        pass
+    raise ServerError(f"{operation}: the answer is not JSON; this is not a Ray dashboard")
+
+
+def error_of(response: Response, operation: str, reason: str = "") -> Exception:
+    """Translate an unwanted answer."""
+    return answer_error(response.status, operation, retry_after=response.headers.get("retry-after"), reason=reason)
