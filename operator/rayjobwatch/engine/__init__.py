@@ -1,0 +1,1 @@
+"""What runs: work queue, reconciler, sessions with dashboards, followers of logs."""

@@ -1,0 +1,95 @@
+"""Wiring and life cycle of the controller."""
+
+import random
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from rayjobwatch import handlers
+from rayjobwatch.engine.engine import Engine
+from rayjobwatch.kube.client import KubeClient, load_configuration
+from rayjobwatch.settings import Settings
+
+
+async def run(settings: Settings) -> None:
+    """Run the controller until it is told to stop (SIGTERM, SIGINT). Raises `KubeError` without a way to the API."""
+    configuration = await load_configuration(settings.kubeconfig)
+    async with KubeClient(configuration) as client:
+        engine = Engine(client, settings, socket.gethostname())
+        registry = _registry(settings, engine)
+        # Before kopf: it cancels at its end whatever tasks were made after its start, and these are ours to end.
+        engine.start()
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=_kopf_settings(settings),
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                standalone=True,
+                liveness_endpoint=_health_endpoint(settings),
+            )
+        finally:
+            await engine.stop()
+
+
+def _registry(settings: Settings, engine: Engine) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, engine)
+
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await _connection(await load_configuration(settings.kubeconfig))
+
+    async def stop(**_: Any) -> None:
+        await engine.stop()
+
+    kopf.on.login(id="login", registry=registry)(login)
+    kopf.on.cleanup(id="stop", registry=registry)(stop)
+    return registry
+
+
+async def _connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    """Give kopf the way to the API server that our own client has."""
+    header = await configuration.get_api_key_with_prefix("BearerToken") or ""
+    scheme, _, token = header.rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )
+
+
+def _kopf_settings(own: Settings) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    # Noticing later CRDs needs rights on the whole cluster, which a controller of some namespaces may not have.
+    settings.scanning.disabled = bool(own.namespaces)
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.networking.error_backoffs = _Backoffs()
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.watching.server_timeout = 600
+    settings.watching.reconnect_backoff = 1
+    settings.execution.max_workers = 4
+    settings.process.ultimate_exiting_timeout = 25
+    return settings
+
+
+class _Backoffs:
+    """Endless, growing and jittered: an API server that is away for an hour must not end the controller."""
+
+    def __iter__(self) -> Iterator[float]:
+        longest = 0.5
+        while True:
+            longest = min(30.0, longest * 2)
+            yield longest * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _health_endpoint(settings: Settings) -> str | None:
+    return f"http://0.0.0.0:{settings.health_port}/healthz" if settings.health_port else None

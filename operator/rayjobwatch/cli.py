@@ -1,0 +1,113 @@
+"""The command line: `rayjobwatch run`."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rayjobwatch.settings import ClusterKey, Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    options = _parser().parse_args(arguments)
+    return _run(_settings(options), options.log_format)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rayjobwatch", description="Makes Ray jobs Kubernetes facts.")
+    parser.add_argument("--version", action="version", version=version("rayjobwatch"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the controller until SIGTERM or SIGINT")
+    run.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="how to reach the API server (default: the pod's ServiceAccount, else KUBECONFIG)",
+    )
+    run.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="watch this namespace only; may be given several times (default: all)",
+    )
+    run.add_argument(
+        "--dashboard-override",
+        action="append",
+        default=[],
+        type=_override,
+        metavar="NAMESPACE/NAME=URL",
+        help="dashboard of a RayCluster whose Service cannot be reached from here; may be given several times",
+    )
+    run.add_argument(
+        "--allow-dashboard-url",
+        action="append",
+        default=[],
+        type=_pattern,
+        metavar="PATTERN",
+        help="admit spec.dashboard.url where this matches: an origin with an optional path, such as "
+        "https://ray.example.com or https://*.ray.example.com/team-a, or * for every URL; may be given several "
+        "times (default: none)",
+    )
+    run.add_argument("--cluster-domain", default="cluster.local", metavar="NAME", help="(default: %(default)s)")
+    run.add_argument("--health-port", type=int, default=0, metavar="PORT", help="serve /healthz (default: none)")
+    run.add_argument("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
+    return parser
+
+
+def _override(text: str) -> tuple[ClusterKey, str]:
+    where, _, url = text.partition("=")
+    namespace, _, name = where.partition("/")
+    if not (namespace and name and _is_origin(url)):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be NAMESPACE/NAME=http://HOST:PORT")
+    return (namespace, name), url
+
+
+def _pattern(text: str) -> str:
+    if text != "*" and not _is_origin(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be * or http(s)://HOST[:PORT][/PATH]")
+    return text
+
+
+def _is_origin(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return port_is_fine and parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        kubeconfig=options.kubeconfig,
+        namespaces=tuple(options.namespace),
+        dashboard_overrides=dict(options.dashboard_override),
+        allowed_dashboard_urls=tuple(options.allow_dashboard_url),
+        cluster_domain=options.cluster_domain,
+        health_port=options.health_port,
+    )
+
+
+def _run(settings: Settings, log_format: str) -> int:
+    # Here and not above: the help must not wait for a second of imports.
+    try:
+        from rayjobwatch import app, logs  # noqa: PLC0415
+        from rayjobwatch.kube.client import KubeError  # noqa: PLC0415
+    except ImportError as error:
+        print(f"rayjobwatch: {error}: install rayjobwatch[operator]", file=sys.stderr)  # noqa: T201
+        return 1
+    logs.configure(log_format)
+    try:
+        asyncio.run(app.run(settings))
+    except KubeError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

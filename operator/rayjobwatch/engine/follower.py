@@ -1,0 +1,54 @@
+"""Following one job's log: lines in, a digest out. What a log says or how it ends never decides a job's state."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol as TypingProtocol
+
+from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.ray import ClientError, LogBatch
+
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 30.0
+
+
+class Tail(TypingProtocol):
+    """Opens a tail that goes on after `cursor` (empty: from the first line)."""
+
+    def __call__(self, cursor: str) -> AsyncIterator[LogBatch]: ...
+
+
+class Follower:
+    """Keeps the digest of one job's log while it runs, across every failure of the tail, until the log's end."""
+
+    def __init__(self, tail: Tail, seed: LogDigest, notify: Callable[[], None]) -> None:
+        self.digest = seed
+        self._tail = tail
+        self._notify = notify
+
+    async def run(self) -> None:
+        """Follow until the job is over and its log read to the end."""
+        failures = 0
+        while not self.digest.complete:
+            before = self.digest.cursor
+            try:
+                await self._read()
+            except ClientError as error:
+                failures = 0 if self.digest.cursor != before else failures + 1
+                self._update(self.digest.failing(str(error)))
+                await asyncio.sleep(_delay(failures))
+
+    async def _read(self) -> None:
+        async for batch in self._tail(self.digest.cursor):
+            self._update(self.digest.fed(batch.lines, str(batch.cursor)))
+        self._update(self.digest.closed())
+
+    def _update(self, digest: LogDigest) -> None:
+        if digest != self.digest:
+            self.digest = digest
+            self._notify()
+
+
+def _delay(failures: int) -> float:
+    longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311

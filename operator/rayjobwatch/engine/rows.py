@@ -1,0 +1,36 @@
+"""From what the Ray client and the watch's spec say to the model's own words."""
+
+from rayjobwatch.model.jobs import JobRow
+from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.text import clean_line
+from rayjobwatch.model.times import from_milliseconds
+from rayjobwatch.ray import ClientError, JobDetails
+
+_REASONS = {
+    401: "Unauthorized",
+    403: "Unauthorized",
+    404: "NotARayDashboard",
+    408: "DashboardTimeout",
+    503: "DashboardUnreachable",
+}
+
+
+def row_of(id_: str, job: JobDetails) -> JobRow:
+    """Return Ray's row as the model's."""
+    return JobRow(
+        id=id_,
+        status=str(job.status),
+        is_driver=str(job.type) == "DRIVER",
+        entrypoint=job.entrypoint or "",
+        message=job.message or "",
+        error_type=job.error_type,
+        start_time=from_milliseconds(job.start_time),
+        end_time=from_milliseconds(job.end_time),
+        exit_code=job.driver_exit_code,
+    )
+
+
+def problem_of(url: str, error: ClientError) -> Problem:
+    """Say why a dashboard cannot be used, from the error of asking it."""
+    reason = _REASONS.get(error.status_code, "DashboardError")
+    return Problem(reason, clean_line(f"waiting for the Ray dashboard at {url}: {error}"))

@@ -1,0 +1,37 @@
+"""The sessions that are open, one a dashboard."""
+
+import asyncio
+from collections.abc import Callable
+
+from rayjobwatch.engine.session import ClusterSession, WatchKey
+from rayjobwatch.model.dashboard import Dashboard
+
+
+class Sessions:
+    """Opens a session when the first watch needs it, and closes it after the last one left."""
+
+    def __init__(self, notify: Callable[[WatchKey], None]) -> None:
+        self._notify = notify
+        self._open: dict[Dashboard, ClusterSession] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def get(self, dashboard: Dashboard) -> ClusterSession:
+        """Return the session with `dashboard`, a new one where there is none."""
+        if dashboard not in self._open:
+            self._open[dashboard] = ClusterSession(dashboard, self._notify)
+        return self._open[dashboard]
+
+    def leave(self, session: ClusterSession, key: WatchKey) -> None:
+        """Let go of `session` for `key`."""
+        session.unsubscribe(key)
+        if not session.has_subscribers and self._open.get(session.dashboard) is session:
+            del self._open[session.dashboard]
+            task = asyncio.create_task(session.close(), name=f"close {session.dashboard.url}")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close all sessions."""
+        sessions = list(self._open.values())
+        self._open.clear()
+        await asyncio.gather(*(session.close() for session in sessions), *self._closing)

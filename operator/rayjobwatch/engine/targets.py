@@ -1,0 +1,94 @@
+"""Finding the dashboard that a watch speaks of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rayjobwatch.kube.client import RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError
+from rayjobwatch.model.dashboard import (
+    Dashboard,
+    cluster_problem,
+    dashboard_of,
+    head_service_name,
+    is_allowed,
+    service_url,
+)
+from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.spec import WatchSpec
+from rayjobwatch.settings import ClusterKey, Settings
+
+# A located dashboard is looked up again when its RayCluster changes; these are for what no event tells of.
+KEEP_SECONDS = 300.0
+RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a watch points at: a dashboard, or why there is none now.
+
+    `cluster` is the RayCluster, None where there is none (`spec.dashboard`, or not found).
+    """
+
+    dashboard: Dashboard | None = None
+    problem: Problem | None = None
+    cluster: Body | None = None
+
+
+class Targets:
+    """Looks up dashboards, each RayCluster once for all watches on it."""
+
+    def __init__(self, client: KubeClient, settings: Settings, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._known: dict[ClusterKey, tuple[float, Target]] = {}
+
+    def forget(self, key: ClusterKey) -> None:
+        """Look the RayCluster up anew the next time."""
+        self._known.pop(key, None)
+
+    async def find(self, namespace: str, spec: WatchSpec) -> Target:
+        """Return where the dashboard of `spec` is. Raises `KubeError` when the API server cannot be asked."""
+        if spec.dashboard:
+            return self._by_url(spec.dashboard.url)
+        if spec.ray_cluster is None:
+            raise ValueError("a spec has rayCluster or dashboard")
+        key = (namespace, spec.ray_cluster.name)
+        until, target = self._known.get(key, (0.0, Target()))
+        if self._clock() >= until:
+            target = await self._by_cluster(key)
+            keep = KEEP_SECONDS if target.dashboard else RETRY_SECONDS
+            self._known[key] = (self._clock() + keep, target)
+        return target
+
+    def _by_url(self, url: str) -> Target:
+        if is_allowed(url, self._settings.allowed_dashboard_urls):
+            return Target(Dashboard(url))
+        message = (
+            "spec.dashboard.url is not allowed: an administrator must start the controller with "
+            "--allow-dashboard-url and a pattern that matches it"
+        )
+        return Target(problem=Problem("DashboardURLNotAllowed", message, stalled=True))
+
+    async def _by_cluster(self, key: ClusterKey) -> Target:
+        namespace, name = key
+        try:
+            cluster = await self._client.get(RAY_CLUSTERS, namespace, name)
+            if cluster is None:
+                return Target(problem=Problem("RayClusterNotFound", f"waiting for RayCluster {namespace}/{name}"))
+            if problem := cluster_problem(cluster):
+                return Target(problem=problem, cluster=cluster)
+            url = self._settings.dashboard_overrides.get(key) or await self._service_url(cluster)
+        except KubeError as error:
+            if error.status != 403:
+                raise
+            return Target(problem=Problem("Forbidden", f"the controller lacks a permission: {error}"))
+        if isinstance(url, Problem):
+            return Target(problem=url, cluster=cluster)
+        return Target(dashboard_of(cluster, url), cluster=cluster)
+
+    async def _service_url(self, cluster: Body) -> str | Problem:
+        namespace, name = cluster["metadata"]["namespace"], head_service_name(cluster)
+        service = await self._client.get(SERVICES, namespace, name)
+        if service is None:
+            return Problem("HeadServiceNotFound", f"waiting for the head Service {namespace}/{name}")
+        return service_url(service, self._settings.cluster_domain)

@@ -1,0 +1,109 @@
+"""What the reconciler keeps in memory of one watch, and the pure steps of its reconciliation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from rayjobwatch.engine.session import ClusterSession, Follow
+from rayjobwatch.engine.targets import Target
+from rayjobwatch.kube.client import Body
+from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.jobs import Job
+from rayjobwatch.model.observation import Observation
+from rayjobwatch.model.spec import Protocol, WatchSpec
+from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.status import restored
+
+# How long a log is read on after its job's end before its digest is left incomplete.
+LOG_GRACE = timedelta(minutes=2)
+
+
+@dataclass
+class Watch:
+    """One RayJobWatch as the reconciler knows it. `status` is what was last read or written."""
+
+    body: Body
+    spec: WatchSpec | None = None
+    state: WatchState = field(default_factory=WatchState)
+    digests: dict[str, LogDigest] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
+    session: ClusterSession | None = None
+    written: float = float("-inf")
+    stale: bool = False
+    over_since: dict[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def from_body(cls, body: Body) -> "Watch":
+        """Go on where the status of `body` says that an earlier process stopped."""
+        status = body.get("status") or {}
+        state, digests = restored(status)
+        return cls(body, state=state, digests=digests, status=status)
+
+    @property
+    def generation(self) -> int:
+        """`metadata.generation` of the spec that is in force."""
+        return int(self.body["metadata"].get("generation", 0))
+
+    def follow(self, job_id: str) -> Follow:
+        """Return how the log of `job_id` is followed."""
+        return Follow(job_id, self.spec.logs.protocol if self.spec else Protocol.NONE)
+
+    def take_digests(self) -> None:
+        """Take over what the followers have read; what was known before counts where it is more."""
+        for job_id in self.state.jobs:
+            live = self.session.digest(self.follow(job_id)) if self.session else None
+            known = self.digests.get(job_id)
+            if live and (known is None or live.lines >= known.lines):
+                self.digests[job_id] = live
+
+    def wanted_logs(self, now: datetime) -> dict[Follow, LogDigest]:
+        """Return the logs to follow now, each with what is known of it."""
+        if self.spec is None or self.spec.logs.protocol is Protocol.NONE:
+            return {}
+        return {
+            self.follow(job.id): self.digests.get(job.id, LogDigest())
+            for job in self.state.jobs.values()
+            if self._wants_log(job, now)
+        }
+
+    def _wants_log(self, job: Job, now: datetime) -> bool:
+        same_session = job.session == self.state.cluster.session
+        if not job.seen or not same_session or self.digests.get(job.id, LogDigest()).complete:
+            return False
+        if not job.state.is_over:
+            return True
+        return now - self.over_since.setdefault(job.id, now) < LOG_GRACE
+
+    def observation(self, target: Target, now: datetime) -> Observation:
+        """Return what is seen of the watch's dashboard now."""
+        session = self.session
+        ids = self.spec.jobs.ids if self.spec else ()
+        return Observation(
+            now=now,
+            cluster=session.cluster if session else self.state.cluster,
+            listing=session.listing(ids) if session else None,
+            problem=target.problem,
+            unreachable=session.unreachable if session else None,
+            cluster_gone=_is_gone(self.state.cluster.uid, target),
+            complete_logs=frozenset(id_ for id_ in ids if self._is_log_done(id_)),
+        )
+
+    def _is_log_done(self, job_id: str) -> bool:
+        no_log = self.spec is None or self.spec.logs.protocol is Protocol.NONE
+        return no_log or self.digests.get(job_id, LogDigest()).complete
+
+
+def _is_gone(uid: str, target: Target) -> bool:
+    """Whether the API server says that the RayCluster with `uid` is no more."""
+    if not uid:
+        return False
+    if target.cluster is None:
+        return target.problem is not None and target.problem.reason == "RayClusterNotFound"
+    return bool(target.cluster["metadata"].get("uid") != uid)
+
+
+def without_logs(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a status must be written at once: all but the logs."""
+    rows = [{key: value for key, value in row.items() if key != "log"} for row in status.get("jobs") or []]
+    return {**status, "jobs": rows}
