@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CLEAR = "\r\x1b[K" if sys.stderr.isatty() else ""
+PROGRESS_SECONDS = 3 if CLEAR else 20
+
 
 def say(text: str) -> None:
     """Tell the user, on stderr, what is being done."""
-    print(f"[localcluster] {text}", file=sys.stderr, flush=True)
+    print(f"{CLEAR}[localcluster] {text}", file=sys.stderr, flush=True)
+
+
+def say_progress(text: str) -> None:
+    """Like `say`; on a terminal the next line takes its place."""
+    print(f"{CLEAR}[localcluster] {text}", end="" if CLEAR else "\n", file=sys.stderr, flush=True)
 
 
 def cache_dir() -> Path:

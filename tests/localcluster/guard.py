@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+REMOVE_TIMEOUT_SECONDS = 5.0
 PRCTL = ctypes.CDLL(None, use_errno=True).prctl
 
 
@@ -43,36 +44,39 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def end_descendants() -> None:
+def end_descendants(ended: dict[int, int]) -> None:
     """Kill until none is left: a process may fork while the others are being killed."""
     while below := descendants(os.getpid()):
         for pid in below:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        reap()
+        reap(ended)
         time.sleep(0.01)
 
 
-def reap() -> bool:
-    """Collect the dead; False when there is no child left, dead or alive."""
+def reap(ended: dict[int, int]) -> bool:
+    """Collect the dead into pid -> wait status; False when there is no child left, dead or alive."""
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while (dead := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            ended[dead[0]] = dead[1]
     except ChildProcessError:
         return False
     return True
 
 
-def wait(owned: bool) -> None:
-    """Return when nothing is left to guard or the sign to stop came."""
+def signal_pipe() -> tuple[int, int]:
+    """Return a pipe into which the number of each signal that concerns us is written."""
     inbox, outbox = os.pipe()
     os.set_blocking(outbox, False)
     signal.set_wakeup_fd(outbox, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    if owned:
-        watch_owner(outbox)
-    while reap():
+    return inbox, outbox
+
+
+def wait(inbox: int, ended: dict[int, int]) -> None:
+    """Return when nothing is left to guard or the sign to stop came."""
+    while reap(ended):
         if set(os.read(inbox, 64)) & {signal.SIGTERM, signal.SIGINT}:
             return
 
@@ -93,15 +97,28 @@ def die_with_parent() -> None:
     PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def main(mode: str, directory: str, *command: str) -> int:
-    """Guard the command; the directory is gone at the end."""
-    PRCTL(PR_SET_CHILD_SUBREAPER, 1)
-    subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509 - no thread yet
-    wait(mode == "OWNED")
-    end_descendants()
-    if directory != "-":
+def remove(directory: str) -> None:
+    """Remove it, also while another guard's process is just being killed and still writes there."""
+    deadline = time.monotonic() + REMOVE_TIMEOUT_SECONDS
+    while Path(directory).exists() and time.monotonic() < deadline:
         shutil.rmtree(directory, ignore_errors=True)
-    return 0
+        time.sleep(0.01)
+
+
+def main(mode: str, directory: str, *command: str) -> int:
+    """Guard the command and return its exit code (negative: the signal that ended it); then the directory is gone."""
+    PRCTL(PR_SET_CHILD_SUBREAPER, 1)
+    inbox, outbox = signal_pipe()
+    ended: dict[int, int] = {}
+    first = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509 - no thread yet
+    if mode == "OWNED":
+        watch_owner(outbox)
+    wait(inbox, ended)
+    end_descendants(ended)
+    first.returncode = os.waitstatus_to_exitcode(ended.get(first.pid, signal.SIGKILL))
+    if directory != "-":
+        remove(directory)
+    return first.returncode
 
 
 if __name__ == "__main__":

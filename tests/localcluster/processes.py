@@ -66,6 +66,15 @@ class Guarded:
         """Whether anything of it is left."""
         return self._guard.poll() is None
 
+    def exit_code(self) -> int | None:
+        """Exit code of the command once all of it is over, else None; 256 - N when signal N ended it."""
+        return self._guard.poll()
+
+    def wait(self, seconds: float) -> None:
+        """Return when all of it is over, or after that many seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._guard.wait(seconds)
+
     def processes(self) -> dict[int, str]:
         """Pid and command line of everything that came of the command and lives."""
         return {pid: line for pid in guard.descendants(self.pid) if (line := command_line(pid))}
