@@ -131,6 +131,12 @@ class ClientClosedError(UnavailableError):
     """The client was closed while, or before, the call ran."""
 
 
+TRANSPORT_FAILURES: Final = (
+    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpcore.TimeoutException, httpcore.NetworkError,
+    httpcore.ProtocolError, httpcore.ConnectionNotAvailable, OSError, UnicodeError,
+)  # fmt: skip
+
+
 def failure_of(error: Exception, operation: str) -> ClientError:
     """Translate an exception of the transport: the one place where transport failures get their number."""
     if isinstance(error, (httpx.PoolTimeout, httpcore.PoolTimeout)):

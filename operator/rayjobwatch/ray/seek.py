@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from rayjobwatch.ray.cursor import ByteCursor
+from rayjobwatch.ray.cursor import ByteCursor, TextCursor
 from rayjobwatch.ray.errors import ServerError
 from rayjobwatch.ray.lines import ANCHOR_BYTES, anchor_of
 
@@ -52,21 +52,21 @@ class TextSeeker:
         self._wanted = text_offset
         self._anchor = anchor if text_offset else None
         self._window = b""
-        self._before = ByteCursor()
-        self.cursor = ByteCursor()
+        self._before = self.cursor = ByteCursor()
+        self.text_cursor = TextCursor()
 
     def feed(self, chunk: bytes) -> bytes | None:
         """Return what follows the place, None before it is reached."""
         self._window += chunk
         # One byte more than wanted must be there: an LF that belongs to the CR before it.
-        if self._before.text_offset + _text_size(self._window) <= self._wanted:
+        if self._before.text_offset + text_size(self._window) <= self._wanted:
             self._forget()
             return None
         return self._found(self._place())
 
-    def finish(self) -> bytes | None:
+    def finish(self) -> bytes:
         """At the end of the log: return what follows the place, or raise because it was not reached."""
-        if self._before.text_offset + _text_size(self._window) < self._wanted and self._anchor is None:
+        if self._before.text_offset + text_size(self._window) < self._wanted and self._anchor is None:
             raise _shorter()
         return self._found(self._place())
 
@@ -82,8 +82,8 @@ class TextSeeker:
         wanted = self._wanted - self._before.text_offset
         low, high = wanted, len(self._window)
         end = wanted
-        while end < high and _text_size(self._window[:end]) < wanted:
-            end += wanted - _text_size(self._window[:end])
+        while end < high and text_size(self._window[:end]) < wanted:
+            end += wanted - text_size(self._window[:end])
         end = min(end, high)
         if self._window[end - 1 : end + 1] == b"\r\n" and low > 0:
             end += 1
@@ -99,18 +99,23 @@ class TextSeeker:
     def _fits(self, end: int) -> bool:
         if self._window[end - 1] not in b"\r\n":
             return False
-        start = max(0, end - ANCHOR_BYTES - 4)
-        block = self._window[start:end].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return anchor_of(block) == self._anchor
+        return _anchor(self._window[max(0, end - ANCHOR_BYTES - 4) : end]) == self._anchor
 
     def _found(self, end: int) -> bytes:
         done = self._window[:end]
         self.cursor = ByteCursor(self._before.offset + end, self._before.crlf + done.count(b"\r\n"))
+        last = done[-ANCHOR_BYTES - 4 :]
+        self.text_cursor = TextCursor(self.cursor.text_offset, _anchor(last) if done else 0)
         rest, self._window = self._window[end:], b""
         return rest
 
 
-def _text_size(block: bytes) -> int:
+def _anchor(block: bytes) -> int:
+    return anchor_of(block.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+
+
+def text_size(block: bytes) -> int:
+    """Return how long the text is that the agent makes of `block`, in UTF-8 bytes."""
     return len(block) - block.count(b"\r\n")
 
 

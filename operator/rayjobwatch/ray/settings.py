@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import httpcore
 import httpx
 
 from rayjobwatch.ray.errors import InvalidInputError
 from rayjobwatch.ray.inputs import Timeout, check_token, check_url, timeout_of
 from rayjobwatch.ray.wire import Request
 
+MOST_CONNECTIONS: Final = 512
 USER_AGENT: Final = "rayjobwatch"
 Verify = bool | str | ssl.SSLContext
 AgentFilter = Callable[[str], bool]
@@ -49,7 +51,7 @@ class Settings:
             base_url=check_url(base_url),
             timeout=timeout_of(timeout),
             tls=tls_context(verify),
-            proxy=proxy,
+            proxy=None if proxy is None else check_url(proxy, "proxy"),
             token=check_token(token),
             headers=_checked(headers or {}),
         )
@@ -78,6 +80,22 @@ class Settings:
     def total_of(self, request: Request) -> float:
         """Return the seconds that a whole exchange may take."""
         return request.total or self.timeout.whole
+
+    def head_within(self, request: Request) -> float:
+        """Return the seconds until the head of an answer must be there, connection included."""
+        limits = self.limits_of(request)
+        return request.total or limits["connect"] + limits["read"]
+
+
+def pool_options(settings: Settings) -> dict[str, Any]:
+    """Return how the connection pool of either flavour is made."""
+    return {
+        "ssl_context": settings.tls,
+        "proxy": httpcore.Proxy(settings.proxy) if settings.proxy else None,
+        "max_connections": MOST_CONNECTIONS,
+        "max_keepalive_connections": MOST_CONNECTIONS,
+        "keepalive_expiry": 15.0,
+    }
 
 
 def tls_context(verify: Verify) -> ssl.SSLContext:

@@ -9,11 +9,12 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from rayjobwatch.ray.errors import ClientClosedError, ClientError, InvalidInputError, JobStateError
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, InvalidInputError, JobStateError, TailEndedError
 from rayjobwatch.ray.inputs import check_origin
 from rayjobwatch.ray.jobs import JobStatus, JobType
 from rayjobwatch.ray.tail_bytes import read_bytes
 from rayjobwatch.ray.tail_state import TRANSIENT, IdleError, Rung, TailSpec, TailState
+from rayjobwatch.ray.tail_text import read_socket, unread_text
 from rayjobwatch.ray.wire import Close, Plan, Wait, look_up
 
 _QUICK_CONNECT: Final = {Rung.AGENT: 2.0, Rung.SOCKET: 5.0}
@@ -52,6 +53,7 @@ class Tail:
             return True
         rung = self._rung()
         if rung is None:
+            yield from self.state.announce()
             yield from self.state.rest(self._pause(None, 0.0))
             return False
         try:
@@ -96,6 +98,8 @@ class Tail:
         connect = self.spec.timeout
         if self.spec.protocol == "auto" or rung is Rung.AGENT:
             connect = min(connect, _QUICK_CONNECT.get(rung, connect))
+        if rung is Rung.SOCKET:
+            return (yield from self._follow_socket(connect))
         while True:
             over, began = state.over, state.clock()
             yield from read_bytes(state, rung, connect)
@@ -104,6 +108,43 @@ class Tail:
                 return True
             yield from state.look_if_due()
             yield from state.rest(self._pause(rung, state.clock() - began))
+
+    def _follow_socket(self, connect: float) -> Plan[bool]:
+        """Follow the text tail. It may end too early without a word, so its end is checked against the bytes."""
+        state, auto = self.state, self.spec.protocol == "auto"
+        known = state.over
+        yield from read_socket(state, connect, until_over=auto and not known)
+        if not state.over:
+            yield from state.look()
+        if not state.over:
+            raise TailEndedError(f"the server ended the log tail of {self.spec.job_id!r} while the job runs")
+        if auto and not known:
+            return False  # the bytes are asked now, to the end
+        if not (yield from self._is_complete()) and not known:
+            return False  # once more, now that the job is known to be over
+        yield from state.finish()
+        return True
+
+    def _is_complete(self) -> Plan[bool]:
+        """Compare the text tail with the log file; raise if it brought less, return False if there is no telling."""
+        state, job = self.state, self.spec.job_id
+        try:
+            unread = yield from unread_text(state, self.spec.timeout)
+        except ClientClosedError:
+            raise
+        except TRANSIENT as error:
+            failure = error
+        else:
+            if unread:
+                raise TailEndedError(
+                    f"the server ended the log tail of {job!r} {unread} bytes before the log's end "
+                    "(a byte that is not UTF-8, or a line of more than 4 MiB): use protocol 'auto' or 'http'"
+                )
+            return True
+        yield Close()
+        if not state.log.cursor.text_offset and not state.log.held_size:
+            raise failure
+        return False
 
     def _pause(self, rung: Rung | None, took: float) -> float:
         pause = self.spec.pace.after(self.state.clock() - self.state.heard)
@@ -117,11 +158,16 @@ class Tail:
         state.strikes[rung] += 1
         if rung not in state.worked or state.strikes[rung] > 1:
             self.barred.add(rung)
-        if self._rung() in self.barred:
-            if not state.worked:
-                raise error
+        stuck = self._rung() in self.barred
+        if stuck and (not state.worked or self._is_cut(error)):
+            raise error
+        if stuck:
             self.barred.clear()
-        if rung in state.worked:
+        if stuck or rung in state.worked:
             state.sources.bear(error, state.clock())
             yield Wait(min(0.25 * 2**state.sources.failures, 8.0) * self.jitter())
             yield from state.look()
+
+    def _is_cut(self, error: ClientError) -> bool:
+        """Whether the text tail ends early again and again at the same place, for which no retry helps."""
+        return isinstance(error, TailEndedError) and (self.state.over or self.state.strikes[Rung.SOCKET] > 2)

@@ -91,6 +91,7 @@ class TailState:
         self.clock = clock
         self.log = LineAssembler(spec.limits, spec.cursor)
         self.gone = False
+        self._announced = False
         self.looked = self.heard = clock()
         self.worked: set[Rung] = set()
         self.strikes: Counter[Rung] = Counter()
@@ -120,9 +121,14 @@ class TailState:
 
     def opened(self, rung: Rung) -> Plan[None]:
         """Note that a source answers."""
-        if not self.worked:
-            yield Connected()
         self.worked.add(rung)
+        yield from self.announce()
+
+    def announce(self) -> Plan[None]:
+        """Say, once, that all is well so far."""
+        if not self._announced:
+            self._announced = True
+            yield Connected()
 
     def progressed(self, rung: Rung) -> None:
         """Note that a source brought something new, or all that it has."""

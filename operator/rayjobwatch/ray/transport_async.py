@@ -1,16 +1,16 @@
 """Runs plans with asyncio: one httpx client, every wait under a scope that `aclose` can end."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import httpcore
 import httpx
 
-from rayjobwatch.ray.errors import ClientClosedError, ClientError, ServerError, failure_of
+from rayjobwatch.ray.errors import TRANSPORT_FAILURES, ClientClosedError, ClientError, ServerError, failure_of
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
+from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend
 from rayjobwatch.ray.settings import Settings
 from rayjobwatch.ray.wire import Connected, Effect, Lookup, Open, Plan, Read, Request, Response, Wait, Write, advance
 
@@ -18,11 +18,6 @@ T = TypeVar("T")
 AsyncLookup = Callable[[str], Awaitable[JobDetails]]
 
 _CHUNK: Final = 1 << 18
-_LIMITS: Final = httpx.Limits(max_connections=512, max_keepalive_connections=20, keepalive_expiry=15.0)
-_BROKEN: Final = (
-    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpcore.TimeoutException, httpcore.NetworkError,
-    httpcore.ProtocolError, OSError, ssl.SSLError,
-)  # fmt: skip
 
 
 class AsyncTransport:
@@ -32,9 +27,8 @@ class AsyncTransport:
         self.settings = settings
         self.closed = False
         self._scopes: set[asyncio.Timeout] = set()
-        self._http = httpx.AsyncClient(
-            verify=settings.tls, proxy=settings.proxy, trust_env=False, limits=_LIMITS, timeout=None  # noqa: S113
-        )  # fmt: skip
+        self._sockets = AsyncTrackedBackend()
+        self._http = httpx.AsyncClient(transport=AsyncPooledTransport(settings, self._sockets), trust_env=False)
 
     async def run(self, plan: Plan[T]) -> T:
         """Run a plan of whole requests to its result."""
@@ -77,7 +71,7 @@ class AsyncTransport:
                     self._scopes.discard(scope)
         except TimeoutError as error:
             failure = failure_of(error, operation)
-        except _BROKEN as error:
+        except TRANSPORT_FAILURES as error:
             failure = failure_of(error, operation)
         raise ClientClosedError(f"{operation}: the client was closed") if self.closed else failure
 
@@ -155,10 +149,9 @@ class AsyncChannel:
     async def _start(self, request: Request) -> Response:
         await self.close()
         self._request = request
-        limits = self._transport.settings.limits_of(request)
-        seconds = limits["connect"] + (0 if request.total else limits["read"])
+        seconds = self._transport.settings.head_within(request)
         self._open = await self._transport.within(seconds, request.operation, self._transport.send(request))
-        self._body = self._open.aiter_raw(_CHUNK) if self._open.status_code != 101 else None
+        self._body = self._open.aiter_raw() if self._open.status_code != 101 else None
         return Response(self._open.status_code, self._open.headers)
 
     async def _read(self, quiet: float | None) -> bytes | None:
@@ -170,10 +163,23 @@ class AsyncChannel:
         return await self._read_socket(quiet, operation)
 
     async def _read_socket(self, quiet: float | None, operation: str) -> bytes | None:
-        raise NotImplementedError(quiet, operation)
+        seconds = quiet or self._transport.settings.timeout.read
+        return await self._transport.within(seconds + 1, operation, self._receive(seconds))
+
+    async def _receive(self, seconds: float) -> bytes | None:
+        assert self._open is not None  # noqa: S101
+        try:
+            data: bytes = await self._open.extensions["network_stream"].read(_CHUNK, timeout=seconds)
+        except httpcore.ReadTimeout:
+            return None
+        return data
 
     async def _write(self, data: bytes) -> None:
-        raise NotImplementedError(data)
+        assert self._open is not None  # noqa: S101
+        assert self._request is not None  # noqa: S101
+        seconds = self._transport.settings.timeout.read
+        work = self._open.extensions["network_stream"].write(data, timeout=seconds)
+        await self._transport.within(seconds, self._request.operation, work)
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -1,0 +1,114 @@
+"""Log text over Ray's WebSocket tail, which replays from the start, and the check that it brought everything."""
+
+from typing import Final
+
+from rayjobwatch.ray.cursor import TextCursor
+from rayjobwatch.ray.endpoints import log_file, log_socket
+from rayjobwatch.ray.errors import UnavailableError
+from rayjobwatch.ray.frames import FrameReader, check_handshake, new_key
+from rayjobwatch.ray.seek import TextSeeker, text_size
+from rayjobwatch.ray.tail_state import Rung, TailState
+from rayjobwatch.ray.wire import Close, Open, Plan, Read, Response, Write, error_of
+
+_CLOSES_WITHIN: Final = 15.0
+
+
+def read_socket(tail: TailState, connect: float, *, until_over: bool) -> Plan[None]:
+    """Read the text tail until the server closes it, or with `until_over` until the job is over and all is quiet.
+
+    A server whose job is over closes its tails some seconds later; one that does not is left after 15 s.
+    """
+    key = new_key()
+    request = log_socket(tail.spec.job_id, key, connect)
+    head: Response = yield Open(request)
+    if head.status != 101:
+        yield Close()
+        raise error_of(head, request.operation)
+    check_handshake(head.headers, key, request.operation)
+    yield from tail.opened(Rung.SOCKET)
+    over_since: float | None = None
+    text = _Text(tail)
+    while not text.closed:
+        data: bytes | None = yield Read(tail.spec.look_every)
+        if data:
+            yield from text.take(data)
+        elif data is not None:
+            raise UnavailableError(f"{request.operation}: the connection was lost")
+        else:
+            yield from tail.look_if_due()
+            over_since = tail.clock() if tail.over and over_since is None else over_since
+            if over_since is not None and (until_over or tail.clock() - over_since > _CLOSES_WITHIN):
+                break
+    yield Close()
+    text.check_reached()
+
+
+class _Text:
+    """The text of one connection: skips what an earlier one brought, hands on the rest."""
+
+    def __init__(self, tail: TailState) -> None:
+        cursor = tail.log.cursor
+        tail.log.go_on_at(cursor)
+        self._tail = tail
+        self._reader = FrameReader()
+        anchor = cursor.anchor if isinstance(cursor, TextCursor) else None
+        self._seeker: TextSeeker | None = TextSeeker(cursor.text_offset, anchor)
+        if not cursor.text_offset:
+            self._found(self._seeker)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server said that it closes."""
+        return self._reader.closed
+
+    def take(self, data: bytes) -> Plan[None]:
+        """Give out the lines in `data`."""
+        pieces, frames = self._reader.feed(data)
+        while self._reader.replies:
+            yield Write(self._reader.replies.pop())
+        if self._seeker is None:
+            yield from self._feed(pieces, frames)
+        elif (rest := self._seeker.feed(b"".join(pieces))) is not None:
+            self._found(self._seeker)
+            yield from self._feed([rest], 1)
+
+    def check_reached(self) -> None:
+        """Raise if the server did not even bring what was read before."""
+        if self._seeker is not None:
+            self._seeker.finish()
+
+    def _found(self, seeker: TextSeeker) -> None:
+        self._tail.log.go_on_at(seeker.text_cursor)
+        self._seeker = None
+
+    def _feed(self, pieces: list[bytes], frames: int) -> Plan[None]:
+        log = self._tail.log
+        allowed = log.meter.admit("messages", frames)
+        if allowed < frames:
+            pieces = pieces[: len(pieces) - frames + allowed]
+        if any(pieces):
+            self._tail.progressed(Rung.SOCKET)
+            yield from self._tail.feed(b"".join(pieces))
+        if allowed < frames:
+            raise log.meter.exceeded("messages")
+
+
+def unread_text(tail: TailState, connect: float) -> Plan[int]:
+    """Return how much text the log file holds beyond what the text tail brought."""
+    cursor = tail.log.cursor
+    request = log_file(tail.job, connect)
+    head: Response = yield Open(request)
+    if head.status != 200:
+        yield Close()
+        raise error_of(head, request.operation)
+    seeker = TextSeeker(cursor.text_offset, cursor.anchor if isinstance(cursor, TextCursor) else None)
+    rest: bytes | None = None
+    size = 0
+    while data := (yield Read()):
+        if rest is None:
+            data = rest = seeker.feed(data)
+        size += text_size(data or b"")
+    yield Close()
+    if rest is None:
+        size = text_size(seeker.finish())
+    return max(size - tail.log.held_size, 0)

@@ -1,0 +1,218 @@
+"""Runs plans in the caller's own thread: one httpx client, no thread of its own."""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final, TypeVar
+
+import httpcore
+import httpx
+
+from rayjobwatch.ray.cursor import START
+from rayjobwatch.ray.errors import TRANSPORT_FAILURES, ClientClosedError, ClientError, ServerError, failure_of
+from rayjobwatch.ray.jobs import JobDetails
+from rayjobwatch.ray.lines import LogBatch
+from rayjobwatch.ray.net_sync import PooledTransport, TrackedBackend
+from rayjobwatch.ray.settings import Settings
+from rayjobwatch.ray.wire import (
+    Connected,
+    Effect,
+    Lookup,
+    Open,
+    Plan,
+    Read,
+    Request,
+    Response,
+    Wait,
+    Write,
+    advance,
+)
+
+T = TypeVar("T")
+SyncLookup = Callable[[str], JobDetails]
+
+_CHUNK: Final = 1 << 18
+_NOTHING: Final = LogBatch((), START)
+
+
+class SyncTransport:
+    """Sends requests for one client and knows everything that is open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._closing = threading.Event()
+        self._sockets = TrackedBackend()
+        self._http = httpx.Client(transport=PooledTransport(settings, self._sockets), trust_env=False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing.is_set()
+
+    @property
+    def open_connections(self) -> int:
+        """How many sockets are open."""
+        return len(self._sockets.streams)
+
+    def run(self, plan: Plan[T]) -> T:
+        """Run a plan of whole requests to its result."""
+        channel = SyncChannel(self)
+        try:
+            effect = next(plan)
+            while True:
+                effect = advance(plan, channel.carry_out(effect))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            plan.close()
+            channel.close()
+
+    def stream(self, plan: Plan[None], lookup: SyncLookup, *, eager: bool = False) -> Generator[LogBatch, None, None]:
+        """Run a tail; yield its batches. `eager`: find its source before this returns, not at the first `next`."""
+        channel = SyncChannel(self, lookup)
+        batches = self._batches(plan, channel, connect_only=eager)
+        if eager:
+            next(batches, None)
+        return batches
+
+    def _batches(
+        self, plan: Plan[None], channel: "SyncChannel", *, connect_only: bool
+    ) -> Generator[LogBatch, None, None]:
+        try:
+            effect = next(plan)
+            while True:
+                if isinstance(effect, LogBatch):
+                    yield effect
+                    effect = next(plan)
+                    continue
+                if connect_only and isinstance(effect, Connected):
+                    yield _NOTHING
+                effect = advance(plan, channel.carry_out(effect))
+        except StopIteration:
+            return
+        finally:
+            plan.close()
+            channel.close()
+
+    def within(self, seconds: float, operation: str, work: Callable[[], T]) -> T:
+        """Do `work` in at most `seconds`; turn what goes wrong into a `ClientError`."""
+        deadline = self._sockets.deadline
+        deadline.at = time.monotonic() + seconds
+        try:
+            return work()
+        except TRANSPORT_FAILURES as error:
+            failure = failure_of(error, operation)
+        finally:
+            deadline.at = None
+        raise ClientClosedError(f"{operation}: the client was closed") if self.closed else failure
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; ends with 503 as soon as the client is closed."""
+        if self._closing.wait(seconds):
+            raise ClientClosedError("the client was closed")
+
+    def send(self, request: Request) -> httpx.Response:
+        """Send a request; its body is still to be read."""
+        if self.closed:
+            raise ClientClosedError(f"{request.operation}: the client is closed")
+        built = self._http.build_request(
+            request.method, self.settings.url(request), headers=self.settings.headers_of(request),
+            content=request.body, extensions={"timeout": self.settings.limits_of(request)},
+        )  # fmt: skip
+        return self._http.send(built, stream=True)
+
+    def close(self) -> None:
+        """End everything that waits, in whatever thread, with 503, and close every connection."""
+        self._closing.set()
+        for stream in list(self._sockets.streams):
+            stream.shutdown()
+        self._http.close()
+
+
+class SyncChannel:
+    """Carries out the effects of one plan; holds the one answer that it may have open."""
+
+    def __init__(self, transport: SyncTransport, lookup: SyncLookup | None = None) -> None:
+        self._transport = transport
+        self._lookup = lookup
+        self._open: httpx.Response | None = None
+        self._body: Iterator[bytes] | None = None
+        self._request: Request | None = None
+
+    def carry_out(self, effect: Effect) -> Any:
+        """Carry out an effect; return its result, or the `ClientError` that it ended in."""
+        try:
+            return self._do(effect)
+        except ClientError as error:
+            return error
+
+    def _do(self, effect: Effect) -> Any:
+        match effect:
+            case Read(quiet):
+                return self._read(quiet)
+            case Wait(seconds):
+                return self._transport.wait(seconds)
+            case Lookup(job_id):
+                assert self._lookup is not None  # noqa: S101
+                return self._lookup(job_id)
+            case Request():
+                total = self._transport.settings.total_of(effect)
+                return self._transport.within(total, effect.operation, lambda: self._exchange(effect))
+            case Open(request):
+                return self._start(request)
+            case Write(data):
+                return self._write(data)
+            case Connected():
+                return None
+            case _:
+                return self.close()
+
+    def _exchange(self, request: Request) -> Response:
+        response = self._transport.send(request)
+        try:
+            body = bytearray()
+            for piece in response.iter_raw():
+                body += piece
+                if len(body) > request.max_body:
+                    raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
+        finally:
+            response.close()
+        return Response(response.status_code, response.headers, bytes(body))
+
+    def _start(self, request: Request) -> Response:
+        self.close()
+        self._request = request
+        seconds = self._transport.settings.head_within(request)
+        answer = self._transport.within(seconds, request.operation, lambda: self._transport.send(request))
+        self._open = answer
+        self._body = answer.iter_raw() if answer.status_code != 101 else None
+        return Response(answer.status_code, answer.headers)
+
+    def _read(self, quiet: float | None) -> bytes | None:
+        assert self._request is not None  # noqa: S101
+        operation, body = self._request.operation, self._body
+        if body is not None:
+            read = self._transport.settings.limits_of(self._request)["read"]
+            return self._transport.within(read, operation, lambda: next(body, b""))
+        seconds = quiet or self._transport.settings.timeout.read
+        return self._transport.within(seconds + 1, operation, lambda: self._receive(seconds))
+
+    def _receive(self, seconds: float) -> bytes | None:
+        assert self._open is not None  # noqa: S101
+        try:
+            data: bytes = self._open.extensions["network_stream"].read(_CHUNK, timeout=seconds)
+        except httpcore.ReadTimeout:
+            return None
+        return data
+
+    def _write(self, data: bytes) -> None:
+        assert self._open is not None  # noqa: S101
+        assert self._request is not None  # noqa: S101
+        stream, seconds = self._open.extensions["network_stream"], self._transport.settings.timeout.read
+        self._transport.within(seconds, self._request.operation, lambda: stream.write(data, timeout=seconds))
+
+    def close(self) -> None:
+        """Drop what is open."""
+        answer, self._open, self._body = self._open, None, None
+        if answer is not None:
+            answer.close()
