@@ -177,6 +177,8 @@ class ControlPlane(Cluster):
 class ExistingCluster(ControlPlane):
     """The cluster of the user's `KUBECONFIG`: nothing of it is started, stopped or removed."""
 
+    is_foreign = True
+
     def __init__(self, kubeconfig: Path) -> None:
         """Use the kubeconfig as it is."""
         super().__init__()

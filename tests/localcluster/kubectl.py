@@ -34,6 +34,8 @@ class KubectlError(ClusterError):
 class Cluster:
     """A cluster that can be reached; `directory` takes our files (kubeconfigs, kubectl's cache)."""
 
+    is_foreign = False
+
     def __init__(self) -> None:
         """Say nothing yet about where it is: `kubeconfig`, `directory` and `kubectl_path` come with its start."""
         self.kubeconfig = Path()
@@ -85,7 +87,7 @@ class Cluster:
         applied = self.kubectl("apply", *source, *flags, "-o", "name", input=text).stdout.split()
         for name in applied:
             if name.startswith("customresourcedefinition"):
-                self._wait_for_crd(name)
+                self.wait_established(name.partition("/")[2])
         return applied
 
     @contextlib.contextmanager
@@ -106,14 +108,16 @@ class Cluster:
         write_kubeconfig(path, view["clusters"][0]["cluster"], name, token)
         return path
 
-    def _wait_for_crd(self, name: str) -> None:
-        """Wait for more than Established: lists may answer 429 "storage is (re)initializing" for a moment after it."""
+    def wait_established(self, crd: str) -> None:
+        """Return when the kind of that CustomResourceDefinition (`plural.group`) can be listed.
+
+        Established alone is not enough: lists may answer 429 "storage is (re)initializing" for a moment after it.
+        """
         deadline = time.monotonic() + CRD_TIMEOUT_SECONDS
-        self.kubectl("wait", "--for=condition=Established", name, f"--timeout={CRD_TIMEOUT_SECONDS:.0f}s")
-        plural = name.partition("/")[2]
+        self.kubectl("wait", "--for=condition=Established", f"crd/{crd}", f"--timeout={CRD_TIMEOUT_SECONDS:.0f}s")
         wait_for(
-            f"the API of {plural}",
-            lambda: self.kubectl("get", plural, "-A", check=False).returncode == 0,
+            f"the API of {crd}",
+            lambda: self.kubectl("get", crd, "-A", check=False).returncode == 0,
             timeout=deadline - time.monotonic(),
         )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -16,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.localcluster.guard import descendants
 from tests.localcluster.processes import (
     LOOPBACK,
     ClusterError,
     Guarded,
     clean_environment,
-    command_line,
     free_ports,
     tail,
     wait_for,
@@ -151,11 +153,11 @@ class RayHead:
 
     def kill_dashboard(self) -> None:
         """SIGKILL the dashboard and its module processes; the rest of the head and its jobs live on."""
-        before = {pid: line for pid, line in self.processes().items() if self._is_dashboard(line)}
-        for pid in before:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_for("the dashboard's end", lambda: not any(map(command_line, before)), timeout=10)
+        for dashboard in self._dashboard_pids():
+            for pid in (dashboard, *descendants(dashboard)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        wait_for("the dashboard's end", self._is_refused, timeout=10)
 
     def restart_dashboard(self) -> None:
         """Kill the dashboard if it runs and start it again as Ray did, on the same port; returns when it answers."""
@@ -210,6 +212,23 @@ class RayHead:
     def delete_job(self, submission_id: str) -> None:
         """Delete the record of a job that is over; within ~3 s of its end Ray may bring the record back."""
         self.request("DELETE", f"/api/jobs/{submission_id}")
+
+    def driver_log(self, submission_id: str) -> Path:
+        """Return the file that takes stdout and stderr of that job."""
+        return self.session_directory / "logs" / f"job-driver-{submission_id}.log"
+
+    def run_driver(self, code: str, timeout: float = 60.0) -> str:
+        """Run Python that calls `ray.init()` itself, outside the jobs API, to its end; returns its (DRIVER) job id."""
+        before = self._driver_ids()
+        command = [str(self._bin / "python"), "-c", code]
+        environment = self._environment() | {"RAY_ADDRESS": f"{self.node_ip}:{self.ports.gcs}"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+        if new := self._driver_ids() - before:
+            return new.pop()
+        raise ClusterError(f"no new DRIVER job; the driver ended with {done.returncode}\n{done.stderr[-2000:]}")
+
+    def _driver_ids(self) -> set[str]:
+        return {row["job_id"] for row in self.request("GET", "/api/jobs/") if row["type"] == "DRIVER"}
 
     def cli(self, *args: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run Ray's own command line against this head, say `cli("job", "list")`; ClusterError when it fails."""
@@ -274,13 +293,16 @@ class RayHead:
         return False
 
     def _find_dashboard_command(self) -> list[str]:
-        for pid, line in self.processes().items():
-            if "/dashboard/dashboard.py" in line:
-                return Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+        for pid in self._dashboard_pids():
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
         raise ClusterError(f"no dashboard process in this Ray head\n{tail(self._log)}")
 
-    def _is_dashboard(self, line: str) -> bool:
-        return "/dashboard/dashboard.py" in line or line.startswith("ray-dashboard-")
+    def _dashboard_pids(self) -> list[int]:
+        return [pid for pid, line in self.processes().items() if "/dashboard/dashboard.py" in line]
+
+    def _is_refused(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((LOOPBACK, self.ports.dashboard)) == errno.ECONNREFUSED
 
     def _running(self) -> Guarded:
         if self._guarded is None:
@@ -293,6 +315,7 @@ class RayHead:
         return clean_environment(
             "RAY_",
             PATH=f"{self._bin}:{os.environ['PATH']}",
+            TMPDIR=str(self._directory),
             DASHBOARD_METRIC_PORT=str(self.ports.dashboard_metrics),
             **auth,
         )

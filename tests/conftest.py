@@ -1,0 +1,34 @@
+"""The local cluster as fixtures: each part is started when the first test wants it and stopped at the session's end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.localcluster.controlplane import ControlPlane
+from tests.localcluster.rayhead import RayHead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """One API server for the whole session: the one of `KUBECONFIG`, else a local one."""
+    with ControlPlane.from_environment() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ray_head() -> Iterator[RayHead]:
+    """One Ray head for the whole session; a test that breaks its head makes its own."""
+    with RayHead(num_cpus=32) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Make a fresh namespace, deleted after the test."""
+    with control_plane.namespace() as name:
+        yield name
