@@ -1,0 +1,63 @@
+"""The controller as a user runs it: its own process, under its own ServiceAccount."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+START_SECONDS = 30
+
+
+class Controller:
+    """`rayjobwatch run` in a process of its own; what it logs goes to `log`."""
+
+    def __init__(self, kubeconfig: Path, log: Path, *arguments: str) -> None:
+        self._command = [sys.executable, "-W", "error::ResourceWarning", "-m", "rayjobwatch", "run"]
+        self._command += ["--kubeconfig", str(kubeconfig), *arguments]
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the process; it is at work as soon as it has found the API server."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """End the process at once, as an evicted node does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
+    def stop(self) -> float:
+        """Ask the process to end; return how many seconds it took. It must end by itself, with code 0."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return 0.0
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+            raise AssertionError(f"the controller did not end:\n{self.tail()}") from None
+        assert code == 0, f"the controller ended with {code}:\n{self.tail()}"
+        return time.monotonic() - started
+
+    def tail(self, lines: int = 60) -> str:
+        """Return the end of the log, for messages."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,89 @@
+"""What the API server itself says of manifests: refusals that name the field, defaults, documentation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import ROOT
+from tests.cluster.watches import manifest
+from tests.localcluster.controlplane import ControlPlane
+
+pytestmark = pytest.mark.cluster
+
+GOOD: dict[str, Any] = {"rayCluster": {"name": "shared"}, "jobs": {"ids": ["raysubmit_1"]}}
+
+
+def dry_run(control_plane: ControlPlane, spec: dict[str, Any], check: bool = True) -> tuple[int, str]:
+    """Apply a watch without keeping it; return kubectl's exit code and output."""
+    body = json.dumps(manifest("dry", spec))
+    done = control_plane.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", input=body, check=check)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        pytest.param({"rayCluster": None}, ["exactly one of spec.rayCluster and spec.dashboard"], id="no target"),
+        pytest.param({"dashboard": {"url": "http://ray:8265"}}, ["exactly one of spec.rayCluster"], id="two targets"),
+        pytest.param({"rayCluster": {"name": "../x"}}, ["spec.rayCluster.name", "kubectl get raycluster"], id="name"),
+        pytest.param({"jobs": None}, ["spec.jobs"], id="no jobs"),
+        pytest.param({"jobs": {"ids": []}}, ["spec.jobs.ids"], id="no ids"),
+        pytest.param({"jobs": {"ids": ["a", "a"]}}, ["spec.jobs.ids[1]", "Duplicate"], id="same id twice"),
+        pytest.param({"jobs": {"ids": ["a/../b"]}}, ["spec.jobs.ids[0]", "ray job list"], id="an id that is a path"),
+        pytest.param({"jobs": {"ids": ["x" * 101]}}, ["spec.jobs.ids[0]"], id="long id"),
+        pytest.param({"jobs": {"ids": [f"j{n}" for n in range(51)]}}, ["spec.jobs.ids"], id="too many ids"),
+        pytest.param({"logs": {"protocol": "gopher"}}, ["spec.logs.protocol", '"Auto", "WebSocket"'], id="protocol"),
+        pytest.param({"logs": {"tailLines": 101}}, ["spec.logs.tailLines", "100"], id="tailLines"),
+        pytest.param({"log": {}}, ["spec.log"], id="unknown field"),
+        pytest.param(
+            {"rayCluster": None, "dashboard": {"url": "ftp://ray:8265"}}, ["spec.dashboard.url", "http"], id="scheme"
+        ),
+        pytest.param(
+            {"rayCluster": None, "dashboard": {"url": "http://u:p@ray:8265"}},
+            ["spec.dashboard.url", "password"],
+            id="password in the URL",
+        ),
+    ],
+)
+def test_a_manifest_that_breaks_a_rule_is_refused_with_the_field_named(
+    control_plane: ControlPlane, installed: Path, change: dict[str, Any], says: list[str]
+) -> None:
+    spec = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
+    code, output = dry_run(control_plane, spec, check=False)
+    assert code != 0
+    assert all(part in output for part in says), output
+
+
+def test_defaults_are_filled_in(control_plane: ControlPlane, installed: Path) -> None:
+    _, output = dry_run(control_plane, GOOD)
+    assert json.loads(output)["spec"]["logs"] == {"protocol": "Auto", "tailLines": 20}
+
+
+def test_the_target_cannot_be_changed(control_plane: ControlPlane, installed: Path, namespace: str) -> None:
+    body = json.dumps(manifest("fixed", GOOD))
+    control_plane.kubectl("-n", namespace, "apply", "-f", "-", input=body)
+    patch = json.dumps({"spec": {"rayCluster": {"name": "other"}}})
+    done = control_plane.kubectl("-n", namespace, "patch", "rjw", "fixed", "--type=merge", "-p", patch, check=False)
+    assert done.returncode != 0
+    assert "spec.rayCluster cannot be changed" in done.stderr
+
+
+def test_explain_tells_what_every_field_of_spec_means(control_plane: ControlPlane, installed: Path) -> None:
+    text = control_plane.kubectl("explain", "rjw.spec", "--recursive").stdout
+    assert all(field in text for field in ("rayCluster", "dashboard", "ids", "protocol", "tailLines"))
+    for field in ("rayCluster.name", "dashboard.url", "jobs.ids", "logs.protocol", "logs.tailLines"):
+        described = control_plane.kubectl("explain", f"rjw.spec.{field}").stdout.partition("DESCRIPTION:")[2]
+        assert len(described.split()) > 8, field
+
+
+@pytest.mark.parametrize("folder", ["base", "rbac", "samples"])
+def test_the_manifests_are_accepted_by_the_api_server(
+    control_plane: ControlPlane, installed: Path, folder: str
+) -> None:
+    done = control_plane.kubectl(
+        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", str(ROOT / "manifests" / folder)
+    )
+    assert "Warning" not in done.stderr
+    assert done.stdout.count("serverside-applied") >= 2

@@ -1,0 +1,130 @@
+"""What a user sees when something is wrong, and that it mends itself when the world does."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+from uuid import uuid4
+
+import pytest
+
+from tests.cluster.watches import Watches, conditions
+from tests.localcluster import raycluster
+from tests.localcluster.processes import free_ports
+from tests.localcluster.rayhead import RayHead
+
+pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(120)]
+
+
+class _Garbage(http.server.BaseHTTPRequestHandler):
+    """Answers everything as it was told to."""
+
+    answer: ClassVar[tuple[int, str, bytes]] = (200, "text/html", b"<html>Sign in to continue</html>")
+
+    def do_GET(self) -> None:
+        status, kind, body = self.answer
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(status: int, kind: str, body: bytes) -> Iterator[str]:
+    """Serve one and the same answer; yield the URL."""
+    handler = type("Handler", (_Garbage,), {"answer": (status, kind, body)})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def fresh() -> str:
+    """Return a name that no test has used."""
+    return f"bad-{uuid4().hex[:10]}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasons"),
+    [
+        pytest.param((200, "text/html", b"<html>Sign in</html>"), {"NotARayDashboard", "DashboardError"}, id="HTML"),
+        pytest.param((200, "application/json", b'{"ray_version":'), {"DashboardError"}, id="cut JSON"),
+        pytest.param((200, "application/json", b"[" * 100_000), {"DashboardError"}, id="deep JSON"),
+        pytest.param((404, "text/plain", b"no"), {"NotARayDashboard"}, id="not Ray"),
+        pytest.param((500, "text/plain", b"Traceback ...\nboom"), {"DashboardError"}, id="500"),
+        pytest.param((401, "text/plain", b"who are you"), {"Unauthorized"}, id="401"),
+    ],
+)
+def test_a_url_that_is_no_ray_dashboard_has_its_own_reason(
+    watches: Watches, answer: tuple[int, str, bytes], reasons: set[str]
+) -> None:
+    name = fresh()
+    with serving(*answer) as url:
+        watches.apply(name, "raysubmit_1", dashboard={"url": url})
+        status = watches.wait_until(name, lambda now: conditions(now).get("Ready", {}).get("status") == "False")
+    ready = conditions(status)["Ready"]
+    assert ready["reason"] in reasons
+    assert url in ready["message"]
+    assert status["state"] == "Waiting"
+    assert conditions(status)["DashboardReachable"]["status"] == "False"
+
+
+def test_an_unreachable_dashboard_is_said_and_recovers_by_itself(watches: Watches, ray_head: RayHead) -> None:
+    name = fresh()
+    (port,) = free_ports(1)
+    watches.apply(name, "raysubmit_1", dashboard={"url": f"http://127.0.0.1:{port}"})
+    ready = watches.wait_reason(name, "Ready", "DashboardUnreachable")
+    assert f"127.0.0.1:{port}" in ready["message"]
+
+
+def test_an_unknown_raycluster_is_waited_for_until_it_comes(watches: Watches, ray_head: RayHead) -> None:
+    name, cluster = fresh(), fresh()
+    watches.apply(name, "raysubmit_1", rayCluster={"name": cluster})
+    assert cluster in watches.wait_reason(name, "Ready", "RayClusterNotFound")["message"]
+    raycluster.create(watches.control_plane, watches.namespace, cluster)
+    watches.wait_reason(name, "Ready", "RayClusterNotReady")
+    raycluster.set_head_ready(watches.control_plane, watches.namespace, cluster, head_ip=ray_head.node_ip)
+    watches.wait_reason(name, "Ready", "HeadServiceNotFound")
+    raycluster.create_head_service(watches.control_plane, watches.namespace, cluster, dashboard_port=False)
+    watches.wait_reason(name, "Ready", "DashboardPortNotFound", timeout=40)
+    watches.kubectl("delete", "service", f"{cluster}-head-svc")
+    raycluster.create_head_service(watches.control_plane, watches.namespace, cluster)
+    # No cluster DNS on such a machine: found, but not to be reached.
+    ready = watches.wait_reason(name, "Ready", "DashboardUnreachable", timeout=40)
+    assert f"http://{cluster}-head-svc.{watches.namespace}.svc.cluster.local:8265" in ready["message"]
+
+
+def test_a_suspended_raycluster_has_its_own_reason(watches: Watches) -> None:
+    name, cluster = fresh(), fresh()
+    raycluster.create(watches.control_plane, watches.namespace, cluster)
+    raycluster.suspend(watches.control_plane, watches.namespace, cluster)
+    watches.apply(name, "raysubmit_1", rayCluster={"name": cluster})
+    watches.wait_reason(name, "Ready", "RayClusterSuspended")
+
+
+def test_a_job_deleted_from_ray_mid_tail_ends_with_an_unknown_outcome(watches: Watches, ray_head: RayHead) -> None:
+    """Ray deletes only what is over: the fake one forgets a running job, as a lost job table does."""
+    name = fresh()
+    good = ray_head.submit("true", submission_id=name)
+    watches.apply(name, good, logs={"protocol": "None"})
+    watches.wait(name)
+    ray_head.delete_job(good)
+    assert watches.status(name)["state"] == "Succeeded"
+
+
+def test_trouble_of_one_watch_is_not_trouble_of_the_others(watches: Watches, ray_head: RayHead) -> None:
+    name = fresh()
+    with serving(200, "text/html", b"<html>") as url:
+        for number in range(5):
+            watches.apply(f"{name}-{number}", "raysubmit_1", dashboard={"url": url})
+        watches.apply(name, ray_head.submit("true", submission_id=name))
+        assert watches.wait(name)["state"] == "Succeeded"

@@ -1,0 +1,70 @@
+"""Heads and dashboards that go away: jobs are stale or lost, never wrongly failed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.cluster.controller import Controller
+from tests.cluster.watches import Watches, conditions
+from tests.localcluster import raycluster
+from tests.localcluster.controlplane import ControlPlane
+from tests.localcluster.rayhead import RayHead
+
+pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def head() -> Iterator[RayHead]:
+    """Start a head that may be broken."""
+    with RayHead(num_cpus=2) as running:
+        yield running
+
+
+@pytest.fixture
+def own(
+    control_plane: ControlPlane, namespace: str, installed: Path, head: RayHead, tmp_path: Path
+) -> Iterator[Watches]:
+    """Return watches on the head that may be broken."""
+    raycluster.ready_cluster(control_plane, namespace, "shared", head_ip=head.node_ip)
+    override = f"{namespace}/shared={head.dashboard_url}"
+    with Controller(installed, tmp_path / "log", "--namespace", namespace, "--dashboard-override", override):
+        yield Watches(control_plane, namespace)
+
+
+def test_a_dashboard_that_is_away_makes_states_stale_and_a_new_head_loses_the_jobs(own: Watches, head: RayHead) -> None:
+    name = f"job-{uuid4().hex[:8]}"
+    head.submit("sleep 600", submission_id=name)
+    own.apply(name, name)
+    own.wait_until(name, lambda status: status.get("state") == "Running", 60)
+
+    head.kill_dashboard()
+    own.wait_reason(name, "DashboardReachable", "DashboardUnreachable")
+    status = own.status(name)
+    assert status["state"] == "Running"
+    assert "staleSince" in status
+    assert conditions(status)["Finished"]["status"] == "False"
+
+    head.restart_dashboard()
+    own.wait_reason(name, "DashboardReachable", "Answering", 60)
+    status = own.status(name)
+    assert (status["state"], status.get("staleSince")) == ("Running", None)
+
+    head.kill()
+    own.wait_reason(name, "DashboardReachable", "DashboardUnreachable")
+    assert own.status(name)["state"] == "Running"
+    head.start()
+    status = own.wait(name, timeout=90)
+    assert status["state"] == "Lost"
+    assert conditions(status)["Succeeded"]["reason"] == "JobLost"
+    assert own.reasons(name) == ["JobRunning", "JobLost"]
+
+
+def test_a_job_of_a_deleted_raycluster_is_lost(own: Watches, head: RayHead) -> None:
+    name = f"job-{uuid4().hex[:8]}"
+    head.submit("sleep 600", submission_id=name)
+    own.apply(name, name)
+    own.wait_until(name, lambda status: status.get("state") == "Running", 60)
+    own.kubectl("delete", "raycluster", "shared")
+    assert own.wait(name)["state"] == "Lost"
