@@ -143,9 +143,12 @@ def _decoded(status: int, data: bytes) -> Body:
     try:
         body = json.loads(data)
     except ValueError:
-        body = {}
+        body = None
+    is_good = 200 <= status < 300
+    if isinstance(body, dict) and is_good:
+        return body
+    if is_good:
+        raise KubeError(0, "BadAnswer", "the API server's answer is no JSON object: is something else in its place?")
     if not isinstance(body, dict):
         body = {}
-    if 200 <= status < 300:
-        return body
     raise KubeError(status, body.get("reason") or "Unknown", body.get("message") or "the API server refused")

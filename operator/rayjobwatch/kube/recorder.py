@@ -35,7 +35,7 @@ class _Pending:
 
 
 class Recorder:
-    """Posts Events in the background. Ends of jobs always get through; the rest is rate-limited per object."""
+    """Posts Events, those that fail again in the background. All but the ends of jobs are rate-limited per object."""
 
     def __init__(self, client: KubeClient, instance: str, clock: Callable[[], float]) -> None:
         self._client = client
@@ -133,7 +133,7 @@ def event_body(involved: Body, note: EventNote, instance: str, now: datetime) ->
 def _name(meta: Body, note: EventNote) -> str:
     """Return a name that the same note on the same object always gets, and another object of that name does not."""
     digest = hashlib.sha256(f"{meta.get('uid', '')}\n{note.identity}".encode()).hexdigest()[:16]
-    return f"{meta['name'][:200]}.{digest}"
+    return f"{meta['name'][:200].rstrip('-.')}.{digest}"
 
 
 def _delay(tries: int) -> float:

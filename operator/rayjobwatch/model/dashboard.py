@@ -1,5 +1,6 @@
 """Where a watch's dashboard is: from a RayCluster and its head Service, or from an allowed URL. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from rayjobwatch.model.observation import Problem
 
 DASHBOARD_PORT_NAME = "dashboard"
+_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +22,11 @@ class Dashboard:
 
 
 def head_service_name(cluster: Mapping[str, Any]) -> str:
-    """Return the head Service of a RayCluster: as its status says, else by KubeRay's naming."""
-    head = (cluster.get("status") or {}).get("head") or {}
-    return head.get("serviceName") or f"{cluster['metadata']['name']}-head-svc"
+    """Return the head Service of a RayCluster: as its status says, else as its spec does, else by KubeRay's naming."""
+    status = (cluster.get("status") or {}).get("head") or {}
+    spec = (cluster.get("spec") or {}).get("headGroupSpec") or {}
+    service = (spec.get("headService") or {}).get("metadata") or {}
+    return status.get("serviceName") or service.get("name") or f"{cluster['metadata']['name']}-head-svc"
 
 
 def cluster_problem(cluster: Mapping[str, Any]) -> Problem | None:
@@ -70,17 +74,28 @@ def is_allowed(url: str, patterns: Iterable[str]) -> bool:
 
     A pattern is an origin, perhaps with a path: `https://ray.example.com`, `https://*.ray.example.com/team-a`,
     `http://10.0.0.7:8265`. Scheme and port must be the same, `*.` stands for one or more labels, and a path admits
-    itself and what lies below it. A lone `*` admits every URL.
+    itself and what lies below it. A lone `*` admits every http(s) URL. A user, query or fragment is never admitted.
     """
-    return any(pattern == "*" or _admits(urlsplit(pattern), urlsplit(url)) for pattern in patterns)
+    return any(_admits(pattern, url) for pattern in patterns)
 
 
-def _admits(pattern: SplitResult, url: SplitResult) -> bool:
+def _admits(pattern: str, url: str) -> bool:
     try:
-        same_origin = pattern.scheme == url.scheme and _port(pattern) == _port(url)
+        wanted, given = urlsplit(pattern), urlsplit(url)
+        if not _is_plain(url, given):
+            return False
+        same_port = _port(wanted) == _port(given)
     except ValueError:
         return False
-    return same_origin and "@" not in url.netloc and _host_matches(pattern, url) and _path_matches(pattern, url)
+    if pattern == "*":
+        return True
+    return wanted.scheme == given.scheme and same_port and _host_matches(wanted, given) and _path_matches(wanted, given)
+
+
+def _is_plain(text: str, url: SplitResult) -> bool:
+    """Whether every reader of `text` sees the same origin and path in it."""
+    odd = not text.isascii() or not text.isprintable() or any(sign in text for sign in "@?#\\ ")
+    return not odd and url.scheme in ("http", "https") and bool(_HOST.fullmatch(url.hostname or "")) and url.port != 0
 
 
 def _port(url: SplitResult) -> int | None:
@@ -91,7 +106,7 @@ def _host_matches(pattern: SplitResult, url: SplitResult) -> bool:
     wanted, host = pattern.hostname or "", url.hostname or ""
     if wanted.startswith("*."):
         return host.endswith(wanted[1:]) and len(host) > len(wanted) - 1
-    return bool(host) and host == wanted
+    return host == wanted
 
 
 def _path_matches(pattern: SplitResult, url: SplitResult) -> bool:

@@ -1,5 +1,6 @@
 """What is kept of a job's log: how many lines were read, where reading goes on, and the last lines."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -33,10 +34,10 @@ class LogDigest:
 
 
 def kept_tail(tail: Sequence[str], count: int, limit: int) -> list[str]:
-    """Return the newest lines of `tail`, at most `count` of them and `limit` bytes in all."""
+    """Return the newest lines of `tail`, at most `count` of them and `limit` bytes of JSON in all."""
     kept: list[str] = []
     for line in reversed(tail[-count:] if count else ()):
-        limit -= len(line.encode()) + 1
+        limit -= len(json.dumps(line, ensure_ascii=False).encode()) + 1
         if limit < 0:
             break
         kept.append(line)

@@ -24,15 +24,24 @@ def failure_of(row: JobRow) -> Failure:
     """Name the failure of a FAILED row."""
     cause = _cause(row)
     if row.exit_code is None:
-        return Failure(cause, row.error_type)
+        return Failure(cause or "Ray gives no reason", row.error_type)
     ended = f"exit code {row.exit_code}"
     return Failure(f"{ended}: {cause}" if cause else ended, row.error_type)
 
 
 def _cause(row: JobRow) -> str:
-    if row.error_type is None or row.error_type in _QUOTABLE:
+    if _is_quotable(row):
         return last_line(_log_part(row.message))
+    if row.error_type is None:
+        return ""
     return _KNOWN.get(row.error_type) or clean_line(f"Ray reports {row.error_type}", 160)
+
+
+def _is_quotable(row: JobRow) -> bool:
+    # Old Ray sends no error_type; these words begin the messages of the types that are not passed on.
+    if row.error_type is None:
+        return not row.message.startswith("Unexpected error occurred")
+    return row.error_type in _QUOTABLE
 
 
 def _log_part(message: str) -> str:

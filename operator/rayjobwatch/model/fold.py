@@ -43,8 +43,16 @@ def fold(state: WatchState, ids: Sequence[str], seen: Observation) -> WatchState
         problem=seen.problem,
         unreachable=seen.unreachable,
         reachable=_reachable(state, seen),
-        last_contact=listing.time if listing else state.last_contact,
+        last_contact=_last_contact(state, seen),
     )
+
+
+def _last_contact(state: WatchState, seen: Observation) -> datetime | None:
+    if seen.listing:
+        return seen.listing.time
+    in_trouble = seen.problem or seen.unreachable
+    # After a restart nobody knows how old the states are: at least as old as this.
+    return state.last_contact or (seen.now if in_trouble and any(job.seen for job in state.jobs.values()) else None)
 
 
 def _reachable(state: WatchState, seen: Observation) -> bool | None:
@@ -90,7 +98,7 @@ def _missing(job: Job, now: datetime) -> Job:
 def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
     state = _state_of(row)
     if state is None:
-        return job
+        return replace(job, missing_since=None)
     facts = _with_facts(job, row, listing.session)
     if not state.is_over:
         return replace(facts, state=state, ending_since=None)

@@ -79,4 +79,4 @@ def parse_spec(body: Mapping[str, Any]) -> WatchSpec:
 
 def _explain(item: Mapping[str, Any]) -> str:
     where = ".".join(["spec", *(str(part) for part in item["loc"])])
-    return f"{where}: {item['msg']}"
+    return f"{where}: {item['msg'].removeprefix('Value error, ')}"

@@ -10,12 +10,14 @@ from rayjobwatch.model.digest import LogDigest, kept_tail
 from rayjobwatch.model.jobs import Failure, Job, JobState
 from rayjobwatch.model.observation import Cluster
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.text import cut
+from rayjobwatch.model.text import clean_line, cut
 from rayjobwatch.model.times import parse_rfc3339, rfc3339
 from rayjobwatch.model.verdict import conditions_of, overall, stale_since, summary_of
 
 JOB_TAIL_BYTES = 4096
 OBJECT_BYTES = 60_000
+# Longest text of a job's row: the first with which the status keeps to its budget.
+_TEXT_BYTES = (600, 160, 60)
 
 Digests = Mapping[str, LogDigest]
 
@@ -33,15 +35,15 @@ def status_of(
     status: dict[str, Any] = {
         "observedGeneration": generation,
         "state": overall(state).value,
-        "summary": cut(summary_of(state), 300),
+        "summary": clean_line(summary_of(state), 300),
         "finished": f"{sum(job.state.is_over for job in state.jobs.values())}/{len(state.jobs)}",
         "counts": _counts(state),
         "cluster": _cluster(state.cluster),
         "conditions": merge(conditions_of(state), previous.get("conditions") or [], generation, now),
-        "jobs": [_row(job, digests.get(job.id)) for job in state.jobs.values()],
     }
     if since := stale_since(state):
         status["staleSince"] = rfc3339(since)
+    _add_rows(status, state, digests)
     _add_tails(status, digests, tail_lines)
     return status
 
@@ -65,39 +67,51 @@ def _counts(state: WatchState) -> dict[str, int]:
 def _cluster(cluster: Cluster) -> dict[str, str]:
     facts = {
         "dashboardURL": cluster.dashboard_url,
-        "rayVersion": cluster.ray_version,
+        "rayVersion": clean_line(cluster.ray_version, 64),
         "session": cluster.session,
         "uid": cluster.uid,
     }
     return {key: value for key, value in facts.items() if value}
 
 
-def _row(job: Job, digest: LogDigest | None) -> dict[str, Any]:
+def _add_rows(status: dict[str, Any], state: WatchState, digests: Digests) -> None:
+    for text_bytes in _TEXT_BYTES:
+        status["jobs"] = [_row(job, digests.get(job.id), text_bytes) for job in state.jobs.values()]
+        if _size(status) <= OBJECT_BYTES:
+            return
+
+
+def _size(status: Mapping[str, Any]) -> int:
+    return len(json.dumps(status, ensure_ascii=False).encode())
+
+
+def _row(job: Job, digest: LogDigest | None, text_bytes: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": job.id,
         "state": job.state.value,
-        "entrypoint": job.entrypoint or None,
+        "entrypoint": cut(job.entrypoint, min(200, text_bytes)) or None,
         "session": job.session or None,
         "startTime": rfc3339(job.start_time) if job.start_time else None,
         "endTime": rfc3339(job.end_time) if job.end_time else None,
         "exitCode": job.exit_code,
-        "failure": _failure(job.failure) if job.failure else None,
-        "log": _log(digest) if digest else None,
+        "failure": _failure(job.failure, text_bytes) if job.failure else None,
+        "log": _log(digest, text_bytes // 2) if digest else None,
     }
     return {key: value for key, value in row.items() if value is not None}
 
 
-def _failure(failure: Failure) -> dict[str, str]:
-    message = {"message": cut(failure.message, 600)}
-    return message | {"errorType": cut(failure.error_type, 100)} if failure.error_type else message
+def _failure(failure: Failure, text_bytes: int) -> dict[str, str]:
+    message = {"message": cut(failure.message, text_bytes)}
+    error_type = clean_line(failure.error_type or "", min(100, text_bytes))
+    return message | {"errorType": error_type} if error_type else message
 
 
-def _log(digest: LogDigest) -> dict[str, Any]:
+def _log(digest: LogDigest, text_bytes: int) -> dict[str, Any]:
     log: dict[str, Any] = {"lines": digest.lines, "complete": digest.complete}
     if digest.cursor:
         log["cursor"] = digest.cursor
     if digest.message:
-        log["message"] = cut(digest.message, 300)
+        log["message"] = cut(digest.message, text_bytes)
     return log
 
 
@@ -106,7 +120,7 @@ def _add_tails(status: dict[str, Any], digests: Digests, tail_lines: int) -> Non
     rows = [row for row in status["jobs"] if "log" in row and digests[row["id"]].tail]
     if not rows or not tail_lines:
         return
-    left = OBJECT_BYTES - len(json.dumps(status, ensure_ascii=False).encode())
+    left = OBJECT_BYTES - _size(status)
     share = max(0, min(JOB_TAIL_BYTES, left // len(rows)))
     for row in rows:
         row["log"]["tail"] = kept_tail(digests[row["id"]].tail, tail_lines, share)

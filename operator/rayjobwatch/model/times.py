@@ -19,7 +19,7 @@ def parse_rfc3339(text: object) -> datetime | None:
 
 def from_milliseconds(value: object) -> datetime | None:
     """Read Ray's milliseconds since the epoch; None for null, 0 and nonsense."""
-    if not isinstance(value, int) or value <= 0:
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         return None
     try:
         return datetime.fromtimestamp(value / 1000, UTC).replace(microsecond=0)

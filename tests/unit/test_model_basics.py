@@ -1,0 +1,135 @@
+"""Times, rows, specs, failures and log digests: the small words that the rest is made of."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rayjobwatch.model.digest import KEPT_LINES, LogDigest, kept_tail
+from rayjobwatch.model.failure import failure_of
+from rayjobwatch.model.jobs import JobRow, JobState
+from rayjobwatch.model.spec import InvalidSpecError, Protocol, parse_spec
+from rayjobwatch.model.times import from_milliseconds, parse_rfc3339, rfc3339
+
+GOOD = {"rayCluster": {"name": "shared"}, "jobs": {"ids": ["a"]}}
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.just(UTC)))  # noqa: DTZ001
+def test_a_time_survives_the_status_in_whole_seconds(time: datetime) -> None:
+    assert parse_rfc3339(rfc3339(time)) == time.replace(microsecond=0)
+
+
+@pytest.mark.parametrize("text", [None, "", "yesterday", "2026-11-21", "2026-11-21T10:00:00", 7])
+def test_what_is_no_time_is_read_as_none(text: object) -> None:
+    assert parse_rfc3339(text) is None
+
+
+def test_times_are_written_in_utc() -> None:
+    assert rfc3339(datetime(2026, 11, 21, 12, tzinfo=timezone(timedelta(hours=2)))) == "2026-11-21T10:00:00Z"
+
+
+@pytest.mark.parametrize("value", [None, 0, -1, True, "1", 1.5, 10**18, 10**400])
+def test_rays_nonsense_is_no_time(value: object) -> None:
+    assert from_milliseconds(value) is None
+
+
+def test_rays_milliseconds_become_whole_seconds() -> None:
+    assert from_milliseconds(1_795_255_200_999) == datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+def test_a_job_is_over_in_each_of_its_ends_and_only_then() -> None:
+    assert {state.value for state in JobState if not state.is_over} == {"Waiting", "Pending", "Running"}
+
+
+def test_the_least_spec_gets_the_defaults_of_the_api() -> None:
+    spec = parse_spec({"spec": GOOD})
+    assert (spec.jobs.ids, spec.logs.protocol, spec.logs.tail_lines) == (("a",), Protocol.AUTO, 20)
+
+
+def test_a_spec_of_a_newer_api_is_still_followed() -> None:
+    assert parse_spec({"spec": {**GOOD, "stop": {"requested": True}}}).jobs.ids == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({}, "spec.jobs"),
+        ({"jobs": {"ids": ["a"]}}, "spec: set exactly one of spec.rayCluster and spec.dashboard"),
+        ({**GOOD, "dashboard": {"url": "http://ray:8265"}}, "spec: set exactly one of"),
+        ({**GOOD, "jobs": {"ids": []}}, "spec.jobs.ids"),
+        ({**GOOD, "jobs": {"ids": ["x"] * 51}}, "spec.jobs.ids"),
+        ({**GOOD, "jobs": {"ids": [7]}}, "spec.jobs.ids.0"),
+        ({**GOOD, "logs": {"tailLines": 101}}, "spec.logs.tailLines"),
+        ({**GOOD, "logs": {"protocol": "Carrier"}}, "spec.logs.protocol: Input should be 'Auto'"),
+        ({**GOOD, "rayCluster": {"name": ""}}, "spec.rayCluster.name"),
+        ("nonsense", "spec: "),
+    ],
+)
+def test_a_bad_spec_is_refused_with_the_name_of_its_field(spec: Any, message: str) -> None:
+    with pytest.raises(InvalidSpecError) as caught:
+        parse_spec({"spec": spec})
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+RAY_SAYS = "Job entrypoint command failed with exit code 1, last available logs (truncated to 20,000 chars):\n"
+LEAK = "Unexpected error occurred: 1 worker(s) were killed due to low memory\npython other_tenant.py --secret"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (JobRow("a", "FAILED", message=f"{RAY_SAYS}boom\nValueError: x\n", exit_code=1), "exit code 1: ValueError: x"),
+        (JobRow("a", "FAILED", message=RAY_SAYS, exit_code=137), "exit code 137"),
+        (JobRow("a", "FAILED", message="x", error_type="RUNTIME_ENV_SETUP_FAILURE", exit_code=-9), "exit code -9: x"),
+        (JobRow("a", "FAILED", message="deep\nno such package", error_type="RUNTIME_ENV_SETUP_FAILURE"),
+         "no such package"),
+        (JobRow("a", "FAILED", message=f"{RAY_SAYS}token=abc", exit_code=1), "exit code 1: token=***"),
+        (JobRow("a", "FAILED"), "Ray gives no reason"),
+        (JobRow("a", "FAILED", message=LEAK), "Ray gives no reason"),
+        (JobRow("a", "FAILED", message="x", error_type="BRAND_NEW\nTYPE"), "Ray reports BRAND_NEWTYPE"),
+    ],
+    ids=["exception", "no log", "signal", "runtime_env", "secret", "no message", "old Ray's memory killer", "new type"],
+)  # fmt: skip
+def test_a_failure_says_in_one_line_what_is_known_of_its_cause(row: JobRow, message: str) -> None:
+    assert failure_of(row).message == message
+
+
+@pytest.mark.parametrize(
+    "kind", ["START_TIMEOUT", "START_FAILURE", "UNSCHEDULABLE", "UNKNOWN_FAILURE", "DIED", "OF_THE_FUTURE"]
+)
+def test_another_tenants_command_line_is_never_quoted(kind: str) -> None:
+    failure = failure_of(JobRow("a", "FAILED", message=LEAK, error_type=f"JOB_SUPERVISOR_ACTOR_{kind}"))
+    assert failure.message
+    assert "other_tenant" not in failure.message
+
+
+BATCHES = st.lists(st.lists(st.text(max_size=5), max_size=130), max_size=5)
+
+
+@given(BATCHES)
+def test_every_line_is_counted_once_and_the_newest_are_kept(batches: list[list[str]]) -> None:
+    digest = LogDigest()
+    for number, batch in enumerate(batches):
+        digest = digest.fed(batch, str(number))
+    whole = LogDigest().fed([line for batch in batches for line in batch], str(len(batches) - 1) if batches else "")
+    assert (digest.lines, digest.cursor, digest.tail) == (whole.lines, whole.cursor, whole.tail)
+    assert len(digest.tail) == min(KEPT_LINES, digest.lines)
+
+
+def test_a_log_that_is_read_again_shows_no_old_trouble_and_is_not_complete() -> None:
+    failing = LogDigest().fed(["a"], "1").failing("agent\nis away")
+    assert (failing.message, failing.lines, failing.cursor) == ("agentis away", 1, "1")
+    assert failing.fed([], "1").message == ""
+    assert failing.closed() == LogDigest(1, "1", complete=True, tail=("a",))
+    assert not failing.closed().fed(["b"], "2").complete
+
+
+@given(st.lists(st.text(max_size=20), max_size=30), st.integers(0, 30), st.integers(0, 300))
+def test_the_kept_tail_is_the_newest_lines_within_both_limits(tail: list[str], count: int, limit: int) -> None:
+    kept = kept_tail(tail, count, limit)
+    assert len(kept) <= count
+    assert kept == tail[len(tail) - len(kept) :]
+    assert sum(len(line.encode()) + 1 for line in kept) <= limit
