@@ -1,6 +1,7 @@
 """What a user sees when something is wrong, and that it mends itself when the world does."""
 
 import http.server
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,10 +36,10 @@ class _Garbage(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(status: int, kind: str, body: bytes) -> Iterator[str]:
+def serving(status: int, kind: str, body: bytes, port: int = 0) -> Iterator[str]:
     """Serve one and the same answer; yield the URL."""
     handler = type("Handler", (_Garbage,), {"answer": (status, kind, body)})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -78,12 +79,14 @@ def test_a_url_that_is_no_ray_dashboard_has_its_own_reason(
     assert conditions(status)["DashboardReachable"]["status"] == "False"
 
 
-def test_an_unreachable_dashboard_is_said_and_recovers_by_itself(watches: Watches, ray_head: RayHead) -> None:
+def test_an_unreachable_dashboard_is_said_and_recovers_by_itself(watches: Watches) -> None:
     name = fresh()
     (port,) = free_ports(1)
     watches.apply(name, "raysubmit_1", dashboard={"url": f"http://127.0.0.1:{port}"})
     ready = watches.wait_reason(name, "Ready", "DashboardUnreachable")
     assert f"127.0.0.1:{port}" in ready["message"]
+    with serving(404, "text/plain", b"not Ray", port):
+        watches.wait_reason(name, "Ready", "NotARayDashboard", timeout=40)
 
 
 def test_an_unknown_raycluster_is_waited_for_until_it_comes(watches: Watches, ray_head: RayHead) -> None:
@@ -111,14 +114,39 @@ def test_a_suspended_raycluster_has_its_own_reason(watches: Watches) -> None:
     watches.wait_reason(name, "Ready", "RayClusterSuspended")
 
 
-def test_a_job_deleted_from_ray_mid_tail_ends_with_an_unknown_outcome(watches: Watches, ray_head: RayHead) -> None:
-    """Ray deletes only what is over: the fake one forgets a running job, as a lost job table does."""
+def forget(head: RayHead, job: str) -> None:
+    """Take the record of a running job out of Ray's job table, as a partly lost store does."""
+    code = (
+        "import sys; from ray._raylet import GcsClient; key = ('_ray_internal_job_info_' + sys.argv[2]).encode(); "
+        "sys.exit(GcsClient(address=sys.argv[1]).internal_kv_del(key, False, namespace=b'job') != 1)"
+    )
+    command = ["python", "-c", code, f"{head.node_ip}:{head.ports.gcs}", job]
+    subprocess.run(command, env=head.cli_environment(), check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("protocol", ["Auto", "WebSocket"])
+def test_a_job_deleted_from_ray_mid_tail_ends_with_an_unknown_outcome(
+    watches: Watches, ray_head: RayHead, protocol: str
+) -> None:
     name = fresh()
-    good = ray_head.submit("true", submission_id=name)
-    watches.apply(name, good, logs={"protocol": "None"})
-    watches.wait(name)
-    ray_head.delete_job(good)
-    assert watches.status(name)["state"] == "Succeeded"
+    ray_head.submit("python -uc 'import time; print(1); time.sleep(20)'", submission_id=name)
+    watches.apply(name, name, logs={"protocol": protocol})
+    watches.wait_until(name, lambda now: now.get("state") == "Running", 60)
+    forget(ray_head, name)
+    status = watches.wait(name)
+    assert status["state"] == "Unknown"
+    succeeded = conditions(status)["Succeeded"]
+    assert (succeeded["status"], succeeded["reason"]) == ("Unknown", "OutcomeUnknown")
+    assert watches.reasons(name) == ["JobRunning", "JobOutcomeUnknown"]
+
+
+def test_a_verdict_outlives_the_record_in_ray(watches: Watches, ray_head: RayHead) -> None:
+    name = fresh()
+    watches.apply(name, ray_head.submit("true", submission_id=name), name + "-later")
+    watches.wait_until(name, lambda now: now.get("finished") == "1/2", 60)
+    forget(ray_head, name)
+    ray_head.submit("true", submission_id=name + "-later")
+    assert watches.wait(name)["state"] == "Succeeded"
 
 
 def test_trouble_of_one_watch_is_not_trouble_of_the_others(watches: Watches, ray_head: RayHead) -> None:

@@ -21,13 +21,20 @@ class Tail(TypingProtocol):
 class Follower:
     """Keeps the digest of one job's log while it runs, across every failure of the tail, until the log's end."""
 
-    def __init__(self, tail: Tail, seed: LogDigest, notify: Callable[[], None]) -> None:
+    def __init__(self, tail: Tail, seed: LogDigest, notify: Callable[[], None], places: asyncio.Semaphore) -> None:
         self.digest = seed
         self._tail = tail
         self._notify = notify
+        self._places = places
 
     async def run(self) -> None:
-        """Follow until the job is over and its log read to the end."""
+        """Follow until the job is over and its log read to the end, as soon as there is a place for it."""
+        if self._places.locked():
+            self._update(self.digest.failing("waiting: too many logs of this cluster are followed already"))
+        async with self._places:
+            await self._follow()
+
+    async def _follow(self) -> None:
         failures = 0
         while not self.digest.complete:
             before = self.digest.cursor

@@ -73,7 +73,7 @@ class Reconciler:
             self._leave(key, watch)
             await self._write(key, watch, refused(str(error), watch.status, watch.generation, now), urgent=True)
             return
-        await self._follow_truth(key, watch, now)
+        await self._reconcile(key, watch, now)
 
     async def _current(self, key: WatchKey) -> Watch | None:
         watch = self._watches.get(key)
@@ -94,7 +94,7 @@ class Reconciler:
         watch.body, watch.status, watch.stale = body, body.get("status") or {}, False
         return watch
 
-    async def _follow_truth(self, key: WatchKey, watch: Watch, now: datetime) -> None:
+    async def _reconcile(self, key: WatchKey, watch: Watch, now: datetime) -> None:
         if watch.spec is None:
             return
         target = await self._target(key, watch)
@@ -109,7 +109,7 @@ class Reconciler:
             generation=watch.generation,
             now=now,
         )
-        self._subscribe(key, watch, now)
+        self._follow_logs(key, watch, now)
         await self._tell(watch, old, target)
         await self._write(key, watch, status, urgent=without_logs(status) != without_logs(watch.status))
 
@@ -124,18 +124,18 @@ class Reconciler:
             self._leave(key, watch)
             watch.session = session
         if session:
-            session.join(key)
+            session.join(key, watch.spec.jobs.ids)
         else:
             self._again(key, RESOLVE_SECONDS)
         return target
 
-    def _subscribe(self, key: WatchKey, watch: Watch, now: datetime) -> None:
+    def _follow_logs(self, key: WatchKey, watch: Watch, now: datetime) -> None:
         if watch.session is None:
             return
         if _is_done(watch, now):
             self._leave(key, watch)
         else:
-            watch.session.subscribe(key, watch.wanted_logs(now))
+            watch.session.follow(key, watch.wanted_logs(now))
 
     def _leave(self, key: WatchKey, watch: Watch) -> None:
         if watch.session:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +34,7 @@ POLL_SECONDS = 0.7
 SLOWEST_POLL_SECONDS = 15.0
 TIMEOUT = {"connect": 3.0, "read": 10.0}
 FAILURES_TO_UNREACHABLE = 3
+MAX_FOLLOWERS = 200
 
 # A job may run for days: only single lines are bounded, and back-pressure bounds the rest.
 _LIMITS = StreamLimits.unbounded()
@@ -64,7 +65,10 @@ class ClusterSession:
         self._jobs: Mapping[str, JobDetails] = {}
         self._listed = self._connected = datetime.min.replace(tzinfo=UTC)
         self._failures = 0
+        self._ids: dict[WatchKey, frozenset[str]] = {}
+        self._listed_ids = frozenset[str]()
         self._wanted: dict[WatchKey, frozenset[Follow]] = {}
+        self._places = asyncio.Semaphore(MAX_FOLLOWERS)
         self._followers: dict[Follow, tuple[Follower, asyncio.Task[None]]] = {}
         self._ended: set[asyncio.Task[None]] = set()
         self._poller = tasks.start(f"poll {dashboard.url}", self._poll_forever)
@@ -72,7 +76,7 @@ class ClusterSession:
     @property
     def has_subscribers(self) -> bool:
         """Whether any watch still needs this session."""
-        return bool(self._wanted)
+        return bool(self._ids)
 
     @property
     def cluster(self) -> Cluster:
@@ -85,27 +89,30 @@ class ClusterSession:
             ray_version=version.ray_version or "" if version else "",
         )
 
-    def listing(self, ids: Iterable[str]) -> Listing | None:
+    def listing(self, ids: Collection[str]) -> Listing | None:
         """Return the rows of `ids` as last listed, None while the dashboard does not answer."""
-        if self._version is None or self.unreachable:
+        if self._version is None or self.unreachable or not self._listed_ids.issuperset(ids):
             return None
         rows = {id_: row_of(id_, self._jobs[id_]) for id_ in ids if id_ in self._jobs}
         return Listing(self.cluster.session, self._listed, self._connected, rows)
 
-    def join(self, key: WatchKey) -> None:
-        """Keep the session open for `key`."""
-        self._wanted.setdefault(key, frozenset())
+    def join(self, key: WatchKey, ids: Collection[str]) -> None:
+        """Keep the session open for `key`, and list the jobs `ids` for it."""
+        self._ids[key] = frozenset(ids)
 
-    def subscribe(self, key: WatchKey, wanted: Mapping[Follow, LogDigest]) -> None:
-        """Follow for `key` the logs in `wanted`, each from its digest on, and no others."""
+    def follow(self, key: WatchKey, wanted: Mapping[Follow, LogDigest]) -> None:
+        """Follow for `key`, which has joined, the logs in `wanted`, each from its digest on, and no others."""
+        if self._wanted.get(key) == wanted.keys():
+            return
         self._wanted[key] = frozenset(wanted)
         for follow, seed in wanted.items():
             if follow not in self._followers:
                 self._start(follow, seed)
         self._stop_unwanted()
 
-    def unsubscribe(self, key: WatchKey) -> None:
+    def leave(self, key: WatchKey) -> None:
         """Do nothing more for `key`."""
+        self._ids.pop(key, None)
         self._wanted.pop(key, None)
         self._stop_unwanted()
 
@@ -125,7 +132,7 @@ class ClusterSession:
         return bool(host) and urlsplit(address).hostname == host
 
     def _start(self, follow: Follow, seed: LogDigest) -> None:
-        follower = Follower(partial(self._tail, follow), seed, partial(self._tell, follow))
+        follower = Follower(partial(self._tail, follow), seed, partial(self._tell, follow), self._places)
         self._followers[follow] = (follower, tasks.start(f"follow {follow.job_id}", follower.run))
 
     def _stop_unwanted(self) -> None:
@@ -163,11 +170,12 @@ class ClusterSession:
         while True:
             started = loop.time()
             await self._poll()
-            for key in self._wanted:
+            for key in self._ids:
                 self._notify(key)
             await asyncio.sleep(self._pause(loop.time() - started))
 
     async def _poll(self) -> None:
+        ids = frozenset[str]().union(*self._ids.values())
         try:
             # In this order: a head that is replaced between the two makes jobs look missing, which has to be
             # confirmed by a later poll, never Lost or found in a session that is not theirs.
@@ -176,7 +184,8 @@ class ClusterSession:
         except ClientError as error:
             self._failed(problem_of(self.dashboard.url, error))
         else:
-            self._heard(version, {job.job_id: job for job in jobs})
+            self._listed_ids = ids
+            self._heard(version, {job.job_id: job for job in jobs if job.job_id in ids})
 
     def _failed(self, problem: Problem) -> None:
         self._failures += 1

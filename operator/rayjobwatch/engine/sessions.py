@@ -23,7 +23,7 @@ class Sessions:
 
     def leave(self, session: ClusterSession, key: WatchKey) -> None:
         """Let go of `session` for `key`."""
-        session.unsubscribe(key)
+        session.leave(key)
         if not session.has_subscribers and self._open.get(session.dashboard) is session:
             del self._open[session.dashboard]
             task = asyncio.create_task(session.close(), name=f"close {session.dashboard.url}")
