@@ -102,9 +102,10 @@ class ClusterSession:
 
     def follow(self, key: WatchKey, wanted: Mapping[Follow, LogDigest]) -> None:
         """Follow for `key`, which has joined, the logs in `wanted`, each from its digest on, and no others."""
-        if self._wanted.get(key) == wanted.keys():
+        follows = frozenset(wanted)
+        if self._wanted.get(key) == follows:
             return
-        self._wanted[key] = frozenset(wanted)
+        self._wanted[key] = follows
         for follow, seed in wanted.items():
             if follow not in self._followers:
                 self._start(follow, seed)
