@@ -230,10 +230,11 @@ class RayHead:
     def _driver_ids(self) -> set[str]:
         return {row["job_id"] for row in self.request("GET", "/api/jobs/") if row["type"] == "DRIVER"}
 
-    def cli(self, *args: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run Ray's own command line against this head, say `cli("job", "list")`; ClusterError when it fails."""
+    def cli(self, *args: str, directory: Path | None = None, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run Ray's own command line against this head, say `cli("job", "list")`; ClusterError if it fails."""
         done = subprocess.run(
             [self._bin / "ray", *args],
+            cwd=directory,
             env=self.cli_environment(),
             capture_output=True,
             text=True,
