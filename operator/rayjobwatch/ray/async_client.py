@@ -1,24 +1,29 @@
-"""`AsyncRayClient`: everything of a Ray dashboard, with asyncio."""
+"""`AsyncRayClient`: everything of a Ray dashboard, with asyncio. The methods are described in `RayClient`."""
 
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from rayjobwatch.ray import endpoints
-from rayjobwatch.ray.cursor import START, Cursor
-from rayjobwatch.ray.inputs import Pace, Protocol, Timeout, check_id, check_protocol, check_seconds
-from rayjobwatch.ray.jobs import JobDetails, JobList, RayVersion
+from rayjobwatch.ray import endpoints, job_plans, serve, state
+from rayjobwatch.ray.base import CLOCK, ClientBase
+from rayjobwatch.ray.cursor import Cursor
+from rayjobwatch.ray.inputs import Pace, Protocol, Timeout
+from rayjobwatch.ray.jobs import JobDetails, JobList, JobStatus, RayVersion, Record
 from rayjobwatch.ray.limits import StreamLimits
 from rayjobwatch.ray.lines import LogBatch
-from rayjobwatch.ray.settings import AgentFilter, Settings, Verify, any_agent
-from rayjobwatch.ray.tail import Tail, jitter
-from rayjobwatch.ray.tail_state import TailSpec
+from rayjobwatch.ray.serve import ServeApplication
+from rayjobwatch.ray.settings import AgentFilter, Verify, any_agent
+from rayjobwatch.ray.state import MOST_ROWS, Filters, NodeDetails, Resources, StateList, StateRow
+from rayjobwatch.ray.submit import job_request, submit_job
 from rayjobwatch.ray.transport_async import AsyncTransport
 
 
-class AsyncRayClient:
-    """A client of one Ray dashboard."""
+class AsyncRayClient(ClientBase):
+    """A client of one Ray dashboard. See `ClientBase` for the constructor's arguments.
+
+    Every method raises `ClientError` and nothing else (and `CancelledError` where its task is cancelled). For one
+    event loop; `aclose` ends the calls and tails of all tasks with 503.
+    """
 
     def __init__(
         self,
@@ -32,36 +37,90 @@ class AsyncRayClient:
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
     ) -> None:
-        settings = Settings.of(base_url, token, timeout=timeout, verify=verify, headers=headers, proxy=proxy)
-        self._transport = AsyncTransport(settings)
-        self._agents = agents
-        self.stream_limits = stream_limits or StreamLimits()
+        super().__init__(
+            base_url, token, timeout=timeout, stream_limits=stream_limits, agents=agents, verify=verify,
+            headers=headers, proxy=proxy,
+        )  # fmt: skip
+        self._transport = AsyncTransport(self._settings)
+
+    # Jobs
 
     async def list_jobs(self) -> JobList:
+        """Return all jobs of the cluster: the submitted ones, then drivers started otherwise; in no fixed order."""
         return await self._transport.run(endpoints.list_jobs())
 
     async def get_job(self, job_id: str) -> JobDetails:
+        """Return a job by its submission id or its driver's id; 404 if there is none."""
         return await self._transport.run(endpoints.get_job(job_id))
 
-    async def get_version(self) -> RayVersion:
-        return await self._transport.run(endpoints.get_version())
+    async def get_job_info(self, job_id: str) -> JobDetails:
+        """Return the same as `get_job`: the name that Ray's own client has for it."""
+        return await self.get_job(job_id)
 
-    async def tail_job_logs(
+    async def get_job_status(self, job_id: str) -> JobStatus:
+        """Return a job's state."""
+        return (await self.get_job(job_id)).status
+
+    async def get_job_logs(self, job_id: str, *, max_bytes: int | None = job_plans.MOST_LOG_BYTES) -> str:
+        """Return all that a job has logged so far, as it stands in the file; "" before its start."""
+        plan = job_plans.get_job_logs(job_id, max_bytes, self._agents, self._settings.timeout.connect)
+        return await self._transport.run(plan)
+
+    async def submit_job(  # noqa: PLR0913
+        self,
+        entrypoint: str,
+        runtime_env: Mapping[str, Any] | None = None,
+        submission_id: str | None = None,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        entrypoint_num_cpus: float | None = None,
+        entrypoint_num_gpus: float | None = None,
+        entrypoint_memory: int | None = None,
+        entrypoint_resources: Mapping[str, float] | None = None,
+        entrypoint_label_selector: Mapping[str, str] | None = None,
+    ) -> str:
+        """Submit a shell command as a job and return its submission id."""
+        fields = {
+            "metadata": metadata,
+            "entrypoint_num_cpus": entrypoint_num_cpus,
+            "entrypoint_num_gpus": entrypoint_num_gpus,
+            "entrypoint_memory": entrypoint_memory,
+            "entrypoint_resources": entrypoint_resources,
+            "entrypoint_label_selector": entrypoint_label_selector,
+        }
+        return await self._transport.run(submit_job(job_request(entrypoint, submission_id, runtime_env, fields)))
+
+    async def stop_job(self, job_id: str) -> Record:
+        """Ask Ray to stop a job: SIGTERM, after 3 s SIGKILL. Return `job_id`, its `status` now, and `stopped`: True."""
+        return await self._transport.run(job_plans.stop_job(job_id))
+
+    async def delete_job(self, job_id: str) -> None:
+        """Delete the record of a job that is over (400 if it is not)."""
+        return await self._transport.run(job_plans.delete_job(job_id))
+
+    async def wait_until_status(
         self,
         job_id: str,
-        timeout: float = 30.0,  # noqa: ASYNC109
+        statuses: Collection[str] = job_plans.TERMINAL,
+        timeout_seconds: float = 5.0,
         *,
-        protocol: Protocol = "auto",
-    ) -> AsyncGenerator[str, None]:
-        batches = self.tail_job_log_batches(job_id, timeout, protocol=protocol)
-        try:
-            async for batch in batches:
-                for line in batch.lines:
-                    yield line
-        finally:
-            await batches.aclose()
+        poll: float = 1.0,
+    ) -> JobStatus:
+        """Return the state as soon as it is one of `statuses`, or the job is over; 408 after `timeout_seconds`."""
+        plan = job_plans.wait_for(job_id, statuses, timeout_seconds, poll, CLOCK)
+        return (await self._transport.run(plan)).status
 
-    def tail_job_log_batches(  # noqa: PLR0913 - the options of a tail are many
+    async def wait_job(self, job_id: str, timeout_seconds: float | None = None, *, poll: float = 1.0) -> JobDetails:
+        """Return the job when it is over; 408 after `timeout_seconds`, None for no deadline."""
+        return await self._transport.run(job_plans.wait_for(job_id, (), timeout_seconds, poll, CLOCK))
+
+    async def get_version(self) -> RayVersion:
+        """Return the versions of Ray and of its API."""
+        return await self._transport.run(endpoints.get_version())
+
+    # Logs
+
+    def tail_job_logs(
         self,
         job_id: str,
         timeout: float = 30.0,
@@ -69,23 +128,169 @@ class AsyncRayClient:
         protocol: Protocol = "auto",
         cursor: Cursor | None = None,
         limits: StreamLimits | None = None,
-        lookup: Callable[[str], Awaitable[JobDetails]] | None = None,
         idle_timeout: float | None = None,
         reconnect: float = 30.0,
         pace: Pace | None = None,
-    ) -> AsyncGenerator[LogBatch, None]:
-        spec = TailSpec(
-            job_id=check_id(job_id), protocol=check_protocol(protocol), timeout=check_seconds(timeout),
-            limits=limits or self.stream_limits, cursor=cursor or START,
-            idle_timeout=None if idle_timeout is None else check_seconds(idle_timeout, "idle_timeout"),
-            reconnect=check_seconds(reconnect, "reconnect", zero=True), pace=pace or Pace(),
-            look_every=1.0 if lookup is None else 0.25, agents=self._agents,
+    ) -> AsyncGenerator[str, None]:
+        """Yield a job's log lines, without line ends, from its start (or `cursor`) until the job is over."""
+        batches = self.tail_job_log_batches(
+            job_id, timeout, protocol=protocol, cursor=cursor, limits=limits, idle_timeout=idle_timeout,
+            reconnect=reconnect, pace=pace,
         )  # fmt: skip
-        tail = Tail(spec, time.monotonic, jitter)
-        return self._transport.stream(tail.run(), lookup or self.get_job)
+        return lines_of(batches)
+
+    def websocket_tail_job_logs(
+        self,
+        job_id: str,
+        timeout: float = 30.0,
+        *,
+        cursor: Cursor | None = None,
+        limits: StreamLimits | None = None,
+        idle_timeout: float | None = None,
+        reconnect: float = 30.0,
+        pace: Pace | None = None,
+    ) -> AsyncGenerator[str, None]:
+        """Do `tail_job_logs` with protocol `websocket`."""
+        return self.tail_job_logs(
+            job_id, timeout, protocol="websocket", cursor=cursor, limits=limits, idle_timeout=idle_timeout,
+            reconnect=reconnect, pace=pace,
+        )  # fmt: skip
+
+    def stream_tail_job_logs(
+        self,
+        job_id: str,
+        timeout: float = 30.0,
+        *,
+        cursor: Cursor | None = None,
+        limits: StreamLimits | None = None,
+        idle_timeout: float | None = None,
+        reconnect: float = 30.0,
+        pace: Pace | None = None,
+    ) -> AsyncGenerator[str, None]:
+        """Do `tail_job_logs` with protocol `http`."""
+        return self.tail_job_logs(
+            job_id, timeout, protocol="http", cursor=cursor, limits=limits, idle_timeout=idle_timeout,
+            reconnect=reconnect, pace=pace,
+        )  # fmt: skip
+
+    def tail_job_log_batches(  # noqa: PLR0913
+        self,
+        job_id: str,
+        timeout: float = 30.0,
+        *,
+        protocol: Protocol = "auto",
+        cursor: Cursor | None = None,
+        limits: StreamLimits | None = None,
+        idle_timeout: float | None = None,
+        reconnect: float = 30.0,
+        pace: Pace | None = None,
+        lookup: Callable[[str], Awaitable[JobDetails]] | None = None,
+    ) -> AsyncGenerator[LogBatch, None]:
+        """Yield what `tail_job_logs` does, many lines at a time, each batch with the cursor to go on from."""
+        plan = self._tail(
+            job_id, timeout, protocol, cheap_lookup=lookup is not None, cursor=cursor, limits=limits,
+            idle_timeout=idle_timeout, reconnect=reconnect, pace=pace,
+        )  # fmt: skip
+        return self._transport.stream(plan, self.get_job if lookup is None else lookup)
+
+    # The cluster
+
+    async def list_nodes(
+        self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
+    ) -> StateList[NodeDetails]:
+        """Return the nodes, dead ones too; each has `alive`. filters: `[("state", "=", "ALIVE")]`, all must hold."""
+        plan = state.list_state("nodes", NodeDetails, filters=filters, detail=detail, limit=limit)
+        return await self._transport.run(plan)
+
+    async def get_node(self, node_id: str) -> NodeDetails:
+        """Return a node, alive or dead; 404 if there is none."""
+        return await self._transport.run(state.get_node(node_id))
+
+    async def list_tasks(
+        self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
+    ) -> StateList[StateRow]:
+        """Return the tasks, one row for each attempt; see `StateList` for what is left out. Ray 2.9 or newer."""
+        return await self._transport.run(
+            state.list_state("tasks", StateRow, filters=filters, detail=detail, limit=limit)
+        )
+
+    async def get_task(self, task_id: str, *, attempt: int | None = None) -> StateRow:
+        """Return a task's newest attempt, or the one with that `attempt_number`; 404 if there is none."""
+        return await self._transport.run(state.get_task(task_id, attempt))
+
+    async def list_actors(
+        self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
+    ) -> StateList[StateRow]:
+        """Return the actors, dead ones too."""
+        return await self._transport.run(
+            state.list_state("actors", StateRow, filters=filters, detail=detail, limit=limit)
+        )
+
+    async def get_actor(self, actor_id: str) -> StateRow:
+        """Return an actor; 404 if there is none."""
+        return await self._transport.run(state.get_row("actors", "actor_id", actor_id))
+
+    async def list_placement_groups(
+        self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
+    ) -> StateList[StateRow]:
+        """Return the placement groups."""
+        plan = state.list_state("placement_groups", StateRow, filters=filters, detail=detail, limit=limit)
+        return await self._transport.run(plan)
+
+    async def get_placement_group(self, placement_group_id: str) -> StateRow:
+        """Return a placement group; 404 if there is none."""
+        return await self._transport.run(state.get_row("placement_groups", "placement_group_id", placement_group_id))
+
+    async def cluster_resources(self) -> Resources:
+        """Return what all nodes have together, as `ray.cluster_resources()`; `memory` in bytes."""
+        return await self._transport.run(state.cluster_resources())
+
+    async def available_resources(self) -> Resources:
+        """Return what all nodes have free, as `ray.available_resources()`, some seconds old."""
+        return await self._transport.run(state.available_resources())
+
+    async def node_resources(self) -> dict[str, dict[str, Resources]]:
+        """Return for each node id that is alive `{"total": …, "available": …}`."""
+        return await self._transport.run(state.node_resources())
+
+    async def is_healthy(self) -> bool:
+        """Return whether the dashboard reaches the cluster's control store."""
+        return await self._transport.run(state.is_healthy())
+
+    # Serve
+
+    async def list_serve_applications(self) -> list[ServeApplication]:
+        """Return the Serve applications; none where Serve does not run."""
+        return await self._transport.run(serve.list_applications())
+
+    async def get_serve_application(self, name: str) -> ServeApplication:
+        """Return an application by its name; 404 if there is none."""
+        return await self._transport.run(serve.get_application(name))
+
+    async def deploy_serve_application(
+        self, config: Mapping[str, Any], *, wait: float | None = None
+    ) -> ServeApplication:
+        """Add or change one application and leave the others as they are."""
+        return await self._transport.run(serve.deploy_application(config, wait, CLOCK))
+
+    async def delete_serve_application(self, name: str, *, wait: float | None = 30.0) -> None:
+        """Delete one application, declarative or not, while the others go on serving; 404 if there is none."""
+        return await self._transport.run(serve.delete_application(name, wait, CLOCK))
+
+    # Life
+
+    @property
+    def open_connections(self) -> int:
+        """How many sockets this client has open."""
+        return self._transport.open_connections
 
     async def aclose(self) -> None:
+        """Close every connection; whatever still runs ends with 503. May be called twice, and from any thread."""
         await self._transport.aclose()
+
+    async def close(self) -> None:
+        """Do the same as `aclose`."""
+        await self.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,5 +300,17 @@ class AsyncRayClient:
     ) -> None:
         await self.aclose()
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._transport.settings.base_url}>"
+    def __del__(self) -> None:
+        transport = getattr(self, "_transport", None)
+        if transport is not None:
+            transport.abandon()
+
+
+async def lines_of(batches: AsyncGenerator[LogBatch, None]) -> AsyncGenerator[str, None]:
+    """Yield the lines of batches one by one."""
+    try:
+        async for batch in batches:
+            for line in batch.lines:
+                yield line
+    finally:
+        await batches.aclose()

@@ -1,8 +1,13 @@
 """Ray's HTTP API for jobs and logs: which request each question is, and how its answer reads."""
 
+from typing import Final
+
+from rayjobwatch.ray.errors import ServerError
 from rayjobwatch.ray.inputs import check_id, check_origin
 from rayjobwatch.ray.jobs import JobDetails, JobList, RayVersion, job_of, jobs_of, version_of
 from rayjobwatch.ray.wire import Plan, Request, fetch_json
+
+_LARGEST_LOG: Final = 1 << 30
 
 
 def list_jobs() -> Plan[JobList]:
@@ -16,6 +21,17 @@ def get_job(job_id: str, timeout: float | None = None) -> Plan[JobDetails]:
     operation = f"get_job({job_id!r})"
     request = Request(operation=operation, path=f"/api/jobs/{check_id(job_id)}", total=timeout, connect=timeout)
     return job_of((yield from fetch_json(request)), operation)
+
+
+def job_logs(job_id: str, max_bytes: int | None) -> Plan[str]:
+    """Ask for a job's whole log as Ray's own text; fails where the log is not UTF-8."""
+    operation = f"get_job_logs({job_id!r})"
+    path = f"/api/jobs/{check_id(job_id)}/logs"
+    request = Request(operation=operation, path=path, max_body=max_bytes or _LARGEST_LOG)
+    answer = yield from fetch_json(request)
+    if isinstance(answer, dict) and isinstance(answer.get("logs"), str):
+        return str(answer["logs"])
+    raise ServerError(f"{operation}: the answer is not Ray's")
 
 
 def get_version() -> Plan[RayVersion]:

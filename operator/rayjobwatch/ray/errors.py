@@ -181,5 +181,14 @@ def answer_error(status: int, operation: str, *, retry_after: str | None = None,
     return ServerError(f"{operation}: unexpected answer (HTTP {status})")
 
 
+def last_line(body: bytes) -> str:
+    """Return the line of a plain-text error where Ray puts the reason, below any traceback; "" for HTML."""
+    text = body[-4096:].decode("utf-8", "replace").strip()
+    if "<html" in body[:512].lower().decode("latin-1"):
+        return ""
+    line = text.rpartition("\n")[2].strip()
+    return "" if line.startswith(("Traceback", 'File "', "<")) else sanitize(line)
+
+
 def _seconds(retry_after: str | None) -> float | None:
     return float(retry_after) if retry_after and re.fullmatch(r"\d{1,9}", retry_after) else None

@@ -38,6 +38,14 @@ def check_seconds(value: Any, name: str = "timeout", *, zero: bool = False) -> f
     return float(value)
 
 
+def check_count(value: Any, name: str, least: int = 1, most: int | None = None) -> int:
+    """Return a whole number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise InvalidInputError(f"{name} must be a whole number {bounds}")
+    return value
+
+
 def check_protocol(value: Any) -> Protocol:
     """Return one of `auto`, `websocket`, `http`."""
     if isinstance(value, str) and value in get_args(Protocol):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 from rayjobwatch.ray.errors import InvalidInputError, StreamLimitError
+from rayjobwatch.ray.inputs import check_count
 
 LongLines = Literal["cut", "skip", "error"]
 
@@ -41,8 +42,7 @@ class StreamLimits:
             return
         if value is None and name in {"max_messages", "max_lines", "max_bytes"}:
             return
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InvalidInputError(f"StreamLimits.{name} must be a whole number of at least 1")
+        check_count(value, f"StreamLimits.{name}")
 
     @classmethod
     def unbounded(cls) -> "StreamLimits":

@@ -1,6 +1,7 @@
 """Sockets of the async client, on asyncio's own streams: all known, so that they can be dropped at once."""
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import Iterable
 from ssl import SSLContext
@@ -55,7 +56,8 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
     def abort(self) -> None:
         """Drop the connection now."""
         self._backend.streams.discard(self)
-        self._writer.transport.abort()
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self._writer.transport.abort()
 
     async def start_tls(
         self,

@@ -12,7 +12,20 @@ from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend
 from rayjobwatch.ray.settings import Settings
-from rayjobwatch.ray.wire import Connected, Effect, Lookup, Open, Plan, Read, Request, Response, Wait, Write, advance
+from rayjobwatch.ray.wire import (
+    Blocking,
+    Connected,
+    Effect,
+    Lookup,
+    Open,
+    Plan,
+    Read,
+    Request,
+    Response,
+    Wait,
+    Write,
+    advance,
+)
 
 T = TypeVar("T")
 AsyncLookup = Callable[[str], Awaitable[JobDetails]]
@@ -88,6 +101,17 @@ class AsyncTransport:
         """Send a request; its body is still to be read."""
         return await self._http.send(self.build(request), stream=True)
 
+    @property
+    def open_connections(self) -> int:
+        """How many sockets are open."""
+        return len(self._sockets.streams)
+
+    def abandon(self) -> None:
+        """Drop every connection without waiting for anything: the client was forgotten."""
+        self.closed = True
+        for stream in list(self._sockets.streams):
+            stream.abort()
+
     async def aclose(self) -> None:
         """End everything that waits, with 503, and close every connection."""
         self.closed = True
@@ -119,6 +143,8 @@ class AsyncChannel:
                 return await self._read(quiet)
             case Wait(seconds):
                 return await self._wait(seconds)
+            case Blocking(work):
+                return await asyncio.to_thread(work)
             case Lookup(job_id):
                 assert self._lookup is not None  # noqa: S101
                 return await self._lookup(job_id)

@@ -15,6 +15,7 @@ from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_sync import PooledTransport, TrackedBackend
 from rayjobwatch.ray.settings import Settings
 from rayjobwatch.ray.wire import (
+    Blocking,
     Connected,
     Effect,
     Lookup,
@@ -152,6 +153,8 @@ class SyncChannel:
                 return self._read(quiet)
             case Wait(seconds):
                 return self._transport.wait(seconds)
+            case Blocking(work):
+                return work()
             case Lookup(job_id):
                 assert self._lookup is not None  # noqa: S101
                 return self._lookup(job_id)

@@ -6,7 +6,7 @@ tests run them without a network.
 """
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -82,6 +82,13 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocking:
+    """Call something that reads files or takes long, off the event loop; return its result."""
+
+    work: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """Ask for the job's present state; returns `JobDetails`."""
 
@@ -93,7 +100,7 @@ class Connected:
     """The tail has found its source (only a mark: nothing is done)."""
 
 
-Effect: TypeAlias = Request | Open | Read | Write | Close | Wait | Lookup | Connected | LogBatch
+Effect: TypeAlias = Request | Open | Read | Write | Close | Wait | Blocking | Lookup | Connected | LogBatch
 Plan: TypeAlias = Generator[Effect, Any, T]
 
 

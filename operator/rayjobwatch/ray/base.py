@@ -1,0 +1,91 @@
+"""What both clients have in common: their settings, limits, and how a call becomes a plan."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rayjobwatch.ray.cursor import START, Cursor
+from rayjobwatch.ray.errors import InvalidInputError
+from rayjobwatch.ray.inputs import Pace, Timeout, check_id, check_protocol, check_seconds
+from rayjobwatch.ray.limits import StreamLimits
+from rayjobwatch.ray.settings import AgentFilter, Settings, Verify, any_agent
+from rayjobwatch.ray.tail import Tail, jitter
+from rayjobwatch.ray.tail_state import TailSpec
+from rayjobwatch.ray.wire import Plan
+
+LOOK_EVERY: Final = 1.0
+LOOK_EVERY_IF_CHEAP: Final = 0.25
+CLOCK: Final = time.monotonic
+
+
+class ClientBase:
+    """One Ray dashboard.
+
+    base_url: its address, such as `http://ray-head:8265`, with or without a path prefix.
+    token: Ray's auth token; sent to the dashboard and, where `agents` allows, to the driver's agent, to no one else.
+    timeout: a `Timeout`, a dict with `connect`, `read`, `total`, or one number of seconds (default 5, 30, 65).
+    stream_limits: limits of every log stream that is opened from now on.
+    agents: which agents of the cluster may be asked for logs, by their address; None for none.
+    verify: True, False, the path of a CA file, or an `ssl.SSLContext`.
+    headers: more headers for the dashboard (a proxy's, say).  proxy: URL of an HTTP proxy; the environment's are
+    not used.
+
+    Wrong values are a `ClientError` 400.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str | None = None,
+        *,
+        timeout: Timeout | Mapping[str, float] | float | None = None,
+        stream_limits: StreamLimits | None = None,
+        agents: AgentFilter | None = any_agent,
+        verify: Verify = True,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        self._settings = Settings.of(base_url, token, timeout=timeout, verify=verify, headers=headers, proxy=proxy)
+        if agents is not None and not callable(agents):
+            raise InvalidInputError("agents must be a function of an address, or None")
+        self._agents = agents
+        self.stream_limits = StreamLimits() if stream_limits is None else stream_limits
+
+    @property
+    def base_url(self) -> str:
+        """Address of the dashboard, without a slash at its end."""
+        return self._settings.base_url
+
+    @property
+    def stream_limits(self) -> StreamLimits:
+        """Limits of the log streams opened from now on."""
+        return self._stream_limits
+
+    @stream_limits.setter
+    def stream_limits(self, limits: StreamLimits) -> None:
+        self._stream_limits = _checked_limits(limits)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.base_url}>"
+
+    def _tail(self, job_id: str, timeout: float, protocol: Any, *, cheap_lookup: bool, **options: Any) -> Plan[None]:
+        """Check the arguments of a tail and return its plan."""
+        idle, limits = options.pop("idle_timeout"), options.pop("limits")
+        cursor, pace = options.pop("cursor"), options.pop("pace")
+        if not (cursor is None or isinstance(cursor, Cursor)) or not (pace is None or isinstance(pace, Pace)):
+            raise InvalidInputError("cursor must be a batch's cursor, pace a Pace")
+        spec = TailSpec(
+            job_id=check_id(job_id), protocol=check_protocol(protocol), timeout=check_seconds(timeout),
+            limits=self._stream_limits if limits is None else _checked_limits(limits),
+            cursor=START if cursor is None else cursor, pace=Pace() if pace is None else pace,
+            idle_timeout=None if idle is None else check_seconds(idle, "idle_timeout"),
+            reconnect=check_seconds(options.pop("reconnect"), "reconnect", zero=True),
+            look_every=LOOK_EVERY_IF_CHEAP if cheap_lookup else LOOK_EVERY, agents=self._agents,
+        )  # fmt: skip
+        return Tail(spec, CLOCK, jitter).run()
+
+
+def _checked_limits(limits: Any) -> StreamLimits:
+    if isinstance(limits, StreamLimits):
+        return limits
+    raise InvalidInputError("stream_limits must be a StreamLimits")

@@ -1,0 +1,180 @@
+"""Ray Serve's applications one at a time, over an API that knows only all of them at once."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from rayjobwatch.ray.errors import (
+    ClientClosedError,
+    InvalidInputError,
+    NotFoundError,
+    RefusedError,
+    RequestTimeoutError,
+    ServerError,
+    ThrottledError,
+    UnavailableError,
+    last_line,
+)
+from rayjobwatch.ray.inputs import check_seconds
+from rayjobwatch.ray.jobs import Record
+from rayjobwatch.ray.wire import Plan, Request, Response, Wait, error_of, fetch_json
+
+_PATH: Final = "/api/serve/applications/"
+_KEPT: Final = ("proxy_location", "http_options", "grpc_options", "logging_config", "target_capacity")
+_NOWHERE: Final = "rayjobwatch_application_to_be_deleted:app"
+_PASSING: Final = (UnavailableError, RequestTimeoutError, ThrottledError, ServerError)
+_START_OF_SERVE: Final = 60.0
+
+
+class ServeApplication(Record):
+    """A Serve application: `name`, `status`, `message`, `route_prefix`, `source`, `deployments` and more."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self["name"])
+
+    @property
+    def status(self) -> str:
+        """NOT_STARTED, DEPLOYING, DEPLOY_FAILED, RUNNING, UNHEALTHY or DELETING."""
+        return str(self["status"])
+
+    @property
+    def message(self) -> str:
+        """What Serve says about the status; for a failure a traceback."""
+        return self._text("message") or ""
+
+    @property
+    def is_declarative(self) -> bool:
+        """Whether it was deployed by a config, over this API."""
+        return self._config is not None
+
+    @property
+    def _config(self) -> dict[str, Any] | None:
+        config = self.get("deployed_app_config")
+        return config if isinstance(config, dict) and self.get("source") != "imperative" else None
+
+
+class _Serve:
+    """The whole answer about Serve."""
+
+    def __init__(self, answer: Any, operation: str) -> None:
+        self.operation = operation
+        applications = answer.get("applications") if isinstance(answer, dict) else None
+        if not isinstance(applications, dict):
+            raise ServerError(f"{operation}: the answer is not Ray Serve's")
+        self.answer: dict[str, Any] = answer
+        self.apps = {str(name): self._app(name, app) for name, app in applications.items()}
+
+    def _app(self, name: str, app: Any) -> ServeApplication:
+        if not isinstance(app, dict) or not isinstance(app.get("status"), str):
+            raise ServerError(f"{self.operation}: the answer is not Ray Serve's")
+        return ServeApplication(app | {"name": name})
+
+    def get(self, name: str) -> ServeApplication:
+        if name in self.apps:
+            return self.apps[name]
+        raise NotFoundError(f"{self.operation}: not found")
+
+    def config(self, *, but: str, with_: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the config of all declarative applications, one left out and perhaps put anew."""
+        others = [app["deployed_app_config"] for name, app in self.apps.items() if name != but and app.is_declarative]
+        if _is_redacted(others):
+            raise ServerError(f"{self.operation}: the dashboard masks the applications' variables; they would be lost")
+        kept = {key: _without_nulls(self.answer[key]) for key in _KEPT if self.answer.get(key) is not None}
+        return {**kept, "applications": [*others, *([] if with_ is None else [dict(with_)])]}
+
+
+def _without_nulls(value: Any) -> Any:
+    return {key: each for key, each in value.items() if each is not None} if isinstance(value, dict) else value
+
+
+def _is_redacted(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_is_redacted(each) for each in value.values())
+    if isinstance(value, list):
+        return any(_is_redacted(each) for each in value)
+    return bool(value == "<redacted>")
+
+
+def _look(operation: str) -> Plan[_Serve]:
+    return _Serve((yield from fetch_json(Request(operation=operation, path=_PATH))), operation)
+
+
+def list_applications() -> Plan[list[ServeApplication]]:
+    """Ask for all applications; none where Serve does not run."""
+    return list((yield from _look("list_serve_applications")).apps.values())
+
+
+def get_application(name: str) -> Plan[ServeApplication]:
+    """Ask for one application."""
+    return (yield from _look(f"get_serve_application({_checked(name)!r})")).get(name)
+
+
+def _checked(name: Any) -> str:
+    if not isinstance(name, str) or not name or len(name) > 1000:
+        raise InvalidInputError("name must be the name of a Serve application")
+    return name
+
+
+def deploy_application(config: Any, wait: float | None, clock: Callable[[], float]) -> Plan[ServeApplication]:
+    """Add or change one application by putting the others again as they are."""
+    if not isinstance(config, Mapping) or not isinstance(config.get("import_path"), str):
+        raise InvalidInputError("config must hold name and import_path, as an application in a Serve config file does")
+    name = _checked(config.get("name"))
+    until = clock() + (0 if wait is None else check_seconds(wait, "wait"))
+    operation = f"deploy_serve_application({name!r})"
+    serve = yield from _look(operation)
+    yield from _put(serve.config(but=name, with_=config), operation)
+    while True:
+        app = (yield from _look(operation)).apps.get(name)
+        if app is not None and (wait is None or app.status == "RUNNING"):
+            return app
+        if app is not None and app.status == "DEPLOY_FAILED":
+            raise RefusedError(f"{operation}: {last_line(app.message.encode()) or 'the deployment failed'}")
+        if clock() >= until:
+            state = "not there yet" if app is None else app.status
+            if wait is None and app is None:
+                return ServeApplication(name=name, status="NOT_STARTED", message="", source="declarative")
+            raise RequestTimeoutError(f"{operation}: after {wait:g} s it is {state}")
+        yield Wait(min(0.5, max(until - clock(), 0.01)))
+
+
+def _put(config: Mapping[str, Any], operation: str) -> Plan[None]:
+    try:
+        body = json.dumps(config, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        body = b""
+    if not body:
+        raise InvalidInputError(f"{operation}: the config must hold only what JSON can say")
+    headers = (("Content-Type", "application/json"),)
+    request = Request(
+        operation=operation, method="PUT", path=_PATH, headers=headers, body=body,
+        read=_START_OF_SERVE, total=_START_OF_SERVE,
+    )  # fmt: skip
+    response: Response = yield request
+    if response.status != 200:
+        raise error_of(response, operation, last_line(response.body) if response.status == 400 else "")
+
+
+def delete_application(name: str, wait: float | None, clock: Callable[[], float]) -> Plan[None]:
+    """Delete one application and leave the others as they are."""
+    operation = f"delete_serve_application({_checked(name)!r})"
+    until = clock() + (0 if wait is None else check_seconds(wait, "wait"))
+    serve = yield from _look(operation)
+    if not serve.get(name).is_declarative:
+        # Ray's API deletes only what a config holds: take the application over, then leave it out.
+        yield from _put(serve.config(but=name, with_={"name": name, "import_path": _NOWHERE}), operation)
+    yield from _put(serve.config(but=name), operation)
+    while wait is not None:
+        try:
+            if name not in (yield from _look(operation)).apps:
+                return
+        except ClientClosedError:
+            raise
+        except _PASSING:
+            if clock() >= until:
+                raise
+        if clock() >= until:
+            raise RequestTimeoutError(f"{operation}: after {wait:g} s it is not gone yet")
+        yield Wait(min(0.25, max(until - clock(), 0.01)))
