@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.localcluster.controlplane import ControlPlane
+from tests.localcluster.guard import descendants
+from tests.localcluster.processes import command_line
 from tests.localcluster.rayhead import RayHead
 
 if TYPE_CHECKING:
@@ -32,3 +35,12 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Make a fresh namespace, deleted after the test."""
     with control_plane.namespace() as name:
         yield name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a session that leaves a process behind."""
+    left = {pid: line for pid in descendants(os.getpid()) if (line := command_line(pid))}
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print("\n".join(["", "ERROR: these processes were left behind:", *(f"{pid} {left[pid]}" for pid in left)]))

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from tests.localcluster.controlplane import ControlPlane
 
 NEEDS_OWN_CLUSTER = pytest.mark.skipif("KUBECONFIG" in os.environ, reason="needs an audit log, so a cluster of our own")
+NEEDS_CONTROLLER_MANAGER = pytest.mark.skipif(
+    "KUBEBUILDER_ASSETS" in os.environ and "KUBECONFIG" not in os.environ,
+    reason="KUBEBUILDER_ASSETS has no kube-controller-manager",
+)
 
 
 def test_the_api_server_is_ready(control_plane: ControlPlane) -> None:
@@ -52,12 +56,15 @@ def test_a_raycluster_goes_through_its_states(control_plane: ControlPlane, names
     assert status() == ("suspended", "False", None)
 
 
-def test_a_deleted_raycluster_takes_its_head_service_along(control_plane: ControlPlane, namespace: str) -> None:
-    raycluster.install_crd(control_plane)
-    raycluster.create(control_plane, namespace, "shared")
-    service = raycluster.create_head_service(control_plane, namespace, "shared")
-    raycluster.delete(control_plane, namespace, "shared")
-    control_plane.kubectl("wait", "--for=delete", f"service/{service}", "-n", namespace, "--timeout=45s")
+@NEEDS_CONTROLLER_MANAGER
+def test_what_is_owned_by_the_deleted_is_collected(control_plane: ControlPlane, namespace: str) -> None:
+    control_plane.kubectl("create", "configmap", "owner", "-n", namespace)
+    uid = control_plane.get("configmap", "owner", "-n", namespace)["metadata"]["uid"]
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}
+    metadata = {"name": "owned", "namespace": namespace, "ownerReferences": [reference]}
+    control_plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    control_plane.kubectl("delete", "configmap", "owner", "-n", namespace)
+    control_plane.kubectl("wait", "--for=delete", "configmap/owned", "-n", namespace, "--timeout=45s")
 
 
 def test_a_service_account_has_its_own_rights_only(control_plane: ControlPlane, namespace: str) -> None:
@@ -85,6 +92,7 @@ def test_the_audit_log_has_who_wrote_what(control_plane: ControlPlane, namespace
     )
 
 
+@NEEDS_CONTROLLER_MANAGER
 def test_a_deleted_namespace_goes(control_plane: ControlPlane, namespace: str) -> None:
     control_plane.kubectl("create", "configmap", "content", "-n", namespace)
     control_plane.kubectl("delete", "namespace", namespace, "--timeout=40s")

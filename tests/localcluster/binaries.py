@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,7 @@ from tests.localcluster.processes import Guarded, tail
 
 KUBERNETES_VERSION = "1.37.1"
 SOURCES = Path(__file__).with_name("go")
+TEMPORARY = "building-kubernetes-"
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 LIST_TIMEOUT_SECONDS = 600
 BUILD_TIMEOUT_SECONDS = 3600
@@ -69,7 +71,9 @@ def _build(directory: Path) -> None:
     go = ensure_go()
     say(f"building Kubernetes {KUBERNETES_VERSION}: downloading its Go modules")
     total = _count_packages(go)
-    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="building-") as temporary:
+    for left_over in cache_dir().glob(f"{TEMPORARY}*"):  # of a builder that was killed: the lock is ours
+        shutil.rmtree(left_over, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix=TEMPORARY) as temporary:
         made = Path(temporary) / "bin"
         made.mkdir()
         _compile(go, made / "localcluster", Path(temporary) / "log", total)

@@ -7,14 +7,16 @@ import fcntl
 import hashlib
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLEAR = "\r\x1b[K" if sys.stderr.isatty() else ""
 PROGRESS_SECONDS = 3 if CLEAR else 20
+LOCK_TIMEOUT_SECONDS = 4000
 
 
 def say(text: str) -> None:
@@ -45,11 +47,20 @@ def fingerprint(*files: Path) -> str:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the machine-wide lock of that name; says so when another process has it, and waits for it."""
+    """Hold the machine-wide lock of that name; says so when another process has it, and waits an hour at most."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     with (cache_dir() / f"{name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{name}: another process is at it; waiting for its end")
-            fcntl.flock(file, fcntl.LOCK_EX)
+        while not _is_mine(file):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{file.name} is still held by another process after {LOCK_TIMEOUT_SECONDS} s")
+            say_progress(f"{name}: another process is at it; waiting for its end")
+            time.sleep(PROGRESS_SECONDS)
         yield
+
+
+def _is_mine(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -36,19 +36,18 @@ AUDIT_POLICY = {
 class ControlPlane(Cluster):
     """A control plane of our own with its own data, RBAC and audit log; a context manager."""
 
-    def __init__(self, *, detached: bool = False) -> None:
-        """Start nothing yet; a `detached` one goes on after us until its guards (`pids`) get SIGTERM."""
+    def __init__(self) -> None:
+        """Start nothing yet."""
         super().__init__()
-        self._detached = detached
         self._guarded: dict[str, Guarded] = {}
         self._ports: tuple[int, int] = (0, 0)
 
     @staticmethod
-    def from_environment(*, detached: bool = False) -> ControlPlane:
+    def from_environment() -> ControlPlane:
         """Return the cluster that `KUBECONFIG` names, else one of our own; neither is started yet."""
         if kubeconfig := os.environ.get("KUBECONFIG"):
             return ExistingCluster(Path(kubeconfig))
-        return ControlPlane(detached=detached)
+        return ControlPlane()
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -82,6 +81,11 @@ class ControlPlane(Cluster):
             guarded.end()
         self._guarded = {}
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def detach(self) -> None:
+        """Let it go on after us, until its guards (`pids`) get SIGTERM."""
+        for guarded in self._guarded.values():
+            guarded.detach()
 
     def kill_apiserver(self) -> None:
         """SIGKILL the API server: connections break and none is taken until `start_apiserver`."""
@@ -118,7 +122,6 @@ class ControlPlane(Cluster):
             log=self.directory / f"{name}.log",
             environment=clean_environment("KUBE", "ETCD_"),
             owned_directory=self.directory if name == "etcd" else None,
-            detached=self._detached,
         )
 
     def _write_files(self) -> str:
@@ -190,6 +193,11 @@ class ExistingCluster(ControlPlane):
         self.kubeconfig = self._given
         self.kubectl_path = Path(shutil.which("kubectl") or ensure_binaries().kubectl)
         self.kubectl("get", "--raw", "/readyz")
+
+    def detach(self) -> None:
+        """Let it go on after us, until its guards (`pids`) get SIGTERM."""
+        for guarded in self._guarded.values():
+            guarded.detach()
 
     def kill_apiserver(self) -> None:
         """Refuse."""

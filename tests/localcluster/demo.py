@@ -18,9 +18,9 @@ from tests.localcluster import raycluster
 from tests.localcluster.binaries import BuildError
 from tests.localcluster.cache import say
 from tests.localcluster.controlplane import ControlPlane
-from tests.localcluster.detached import Detached
+from tests.localcluster.detached import Detached, detach
 from tests.localcluster.prepare import prepare
-from tests.localcluster.processes import ClusterError, Guarded, command_line, tail
+from tests.localcluster.processes import ClusterError, Guarded, tail
 from tests.localcluster.rayhead import RayHead
 from tests.localcluster.venvs import InstallError
 
@@ -52,11 +52,10 @@ spec:
 class Demo:
     """The parts that run, and how commands are shown like a shell session."""
 
-    def __init__(self, *, keep: bool) -> None:
-        """Start nothing yet; with `keep` the parts will go on after us."""
-        self.keep = keep
-        self.control_plane = ControlPlane.from_environment(detached=keep)
-        self.ray_head = RayHead(detached=keep)
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self.control_plane = ControlPlane.from_environment()
+        self.ray_head = RayHead()
         self.controller: Guarded | None = None
 
     @property
@@ -87,11 +86,13 @@ class Demo:
         command = ["rayjobwatch", "run", "--kubeconfig", str(kubeconfig), "--dashboard-override", override]
         show([*command, "&"])
         command[0] = str(Path(sys.executable).with_name("rayjobwatch"))
-        self.controller = Guarded(command, log=self.controller_log, detached=self.keep)
+        self.controller = Guarded(command, log=self.controller_log)
 
     def submit_jobs(self) -> None:
         """Submit both jobs by Ray's own command line and apply one watch each."""
         title("Two jobs by Ray's own command line, and a RayJobWatch for each")
+        show(["export", f"RAY_API_SERVER_ADDRESS={self.ray_head.dashboard_url}"])
+        show(["cd", str(JOBS.relative_to(ROOT))])
         for name in (GOOD, BAD):
             self.ray(
                 "job",
@@ -155,18 +156,12 @@ class Demo:
         self.control_plane.stop()
 
     def leave(self) -> None:
-        """Note what runs, for `down`, and say how to use and end it."""
-        guards = [*self.control_plane.pids, self.ray_head.pid, *([self.controller.pid] if self.controller else [])]
-        exports = {
-            "KUBECONFIG": str(self.control_plane.kubeconfig),
-            "RAY_API_SERVER_ADDRESS": self.ray_head.dashboard_url,
-            "PATH": f"{self.control_plane.kubectl_path.parent}:$PATH",
-        }
-        Detached(exports, {pid: command_line(pid) for pid in guards}).save()
+        """Let it all go on, and say how to use and end it."""
+        made = detach(self.control_plane, self.ray_head, *filter(None, [self.controller]))
         title("Everything is left running")
-        print("\n".join(f"export {name}={value}" for name, value in exports.items()))
+        print("\n".join(f"export {name}={value}" for name, value in made.exports.items()))
         print(f"kubectl get rjw -n {NAMESPACE}\ntail -f {self.controller_log}")
-        print("python -m tests.localcluster down   # ends it", flush=True)
+        print(f"{sys.executable} -m tests.localcluster down   # ends it", flush=True)
 
 
 def title(text: str) -> None:
@@ -239,17 +234,17 @@ def main() -> int:
     except (BuildError, InstallError) as error:
         say(str(error))
         return 1
-    return run(Demo(keep=keep))
+    return run(Demo(), keep=keep)
 
 
-def run(demo: Demo) -> int:
+def run(demo: Demo, *, keep: bool) -> int:
     """Perform it, then leave everything up or nothing."""
     started = time.monotonic()
     done = False
     try:
         done = perform(demo)
     finally:
-        if done and demo.keep:
+        if done and keep:
             demo.leave()
         else:
             demo.stop()

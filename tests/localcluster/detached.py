@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.localcluster.controlplane import ControlPlane
-from tests.localcluster.processes import ClusterError, command_line, wait_for
+from tests.localcluster.processes import ClusterError, Guarded, command_line, wait_for
 from tests.localcluster.rayhead import RayHead
 
 DOWN_TIMEOUT_SECONDS = 30.0
@@ -61,16 +61,23 @@ def up(*, with_ray: bool = True) -> Detached:
     if Detached.load().running():
         raise ClusterError("a local cluster is up already: `python -m tests.localcluster down` ends it")
     with contextlib.ExitStack() as undo:
-        control_plane = ControlPlane.from_environment(detached=True)
-        undo.callback(control_plane.stop)
-        control_plane.start()
-        exports, pids = {"KUBECONFIG": str(control_plane.kubeconfig)}, control_plane.pids
-        if with_ray:
-            ray_head = undo.enter_context(RayHead(detached=True))
-            exports |= {"RAY_API_SERVER_ADDRESS": ray_head.dashboard_url}
-            pids.append(ray_head.pid)
-        exports["PATH"] = f"{control_plane.kubectl_path.parent}:$PATH"
-        made = Detached(exports, {pid: command_line(pid) for pid in pids})
-        made.save()
+        control_plane = undo.enter_context(ControlPlane.from_environment())
+        ray_head = undo.enter_context(RayHead()) if with_ray else None
+        made = detach(control_plane, ray_head)
         undo.pop_all()
+    return made
+
+
+def detach(control_plane: ControlPlane, ray_head: RayHead | None, *more: Guarded) -> Detached:
+    """Let these go on after us, and note in the state file what they are."""
+    exports = {"KUBECONFIG": str(control_plane.kubeconfig), "PATH": f"{control_plane.kubectl_path.parent}:$PATH"}
+    pids = control_plane.pids + [part.pid for part in more]
+    if ray_head:
+        exports |= {"RAY_API_SERVER_ADDRESS": ray_head.dashboard_url}
+        pids.append(ray_head.pid)
+    made = Detached(exports, {pid: command_line(pid) for pid in pids})
+    made.save()
+    control_plane.detach()
+    for part in (*more, *filter(None, [ray_head])):
+        part.detach()
     return made

@@ -1,8 +1,9 @@
 """Runs one command and ends with it everything that came of it; started as a program of its own.
 
-`guard.py OWNED|DETACHED DIRECTORY COMMAND...`: when OWNED, the end of stdin (the owner died or said so) is the sign to
-stop; SIGTERM always is. Processes that leave their session or are orphaned still come back to the guard, since it is
-their subreaper. `DIRECTORY` is removed last ("-" for none). Standard library only: it must start at once.
+`guard.py DIRECTORY COMMAND...`: the end of stdin (the owner died, or wants it so) is the sign to stop, unless the owner
+wrote `DETACH` before; SIGTERM always is. Processes that leave their session or are orphaned still come back to the
+guard, since it is their subreaper. `DIRECTORY` is removed last ("-" for none). Standard library only: it must start at
+once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import threading
 import time
 from pathlib import Path
 
+DETACH = b"detach\n"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 REMOVE_TIMEOUT_SECONDS = 5.0
 PRCTL = ctypes.CDLL(None, use_errno=True).prctl
@@ -82,12 +84,14 @@ def wait(inbox: int, ended: dict[int, int]) -> None:
 
 
 def watch_owner(outbox: int) -> None:
-    """Turn the end of stdin into the sign to stop."""
+    """Turn the end of stdin into the sign to stop, unless the last word was `DETACH`."""
 
     def read_to_end() -> None:
-        while os.read(0, 64):
-            pass
-        os.write(outbox, bytes([signal.SIGTERM]))
+        last = b""
+        while word := os.read(0, 64):
+            last = word
+        if last != DETACH:
+            os.write(outbox, bytes([signal.SIGTERM]))
 
     threading.Thread(target=read_to_end, daemon=True).start()
 
@@ -105,14 +109,13 @@ def remove(directory: str) -> None:
         time.sleep(0.01)
 
 
-def main(mode: str, directory: str, *command: str) -> int:
+def main(directory: str, *command: str) -> int:
     """Guard the command and return its exit code (negative: the signal that ended it); then the directory is gone."""
     PRCTL(PR_SET_CHILD_SUBREAPER, 1)
     inbox, outbox = signal_pipe()
     ended: dict[int, int] = {}
     first = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509 - no thread yet
-    if mode == "OWNED":
-        watch_owner(outbox)
+    watch_owner(outbox)
     wait(inbox, ended)
     end_descendants(ended)
     first.returncode = os.waitstatus_to_exitcode(ended.get(first.pid, signal.SIGKILL))

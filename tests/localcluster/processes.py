@@ -39,18 +39,13 @@ class Guarded:
         log: Path,
         environment: Mapping[str, str] | None = None,
         owned_directory: Path | None = None,
-        detached: bool = False,
     ) -> None:
-        """Start it; `log` gets stdout and stderr, `owned_directory` is removed at its end, however we end.
-
-        `detached`: it goes on after us, until its guard (`pid`) gets SIGTERM.
-        """
+        """Start it; `log` gets stdout and stderr, `owned_directory` is removed at its end, however we end."""
         self.log = log
-        mode = "DETACHED" if detached else "OWNED"
         with log.open("ab") as output:
             self._guard = subprocess.Popen(
-                [sys.executable, "-ISE", GUARD, mode, owned_directory or "-", *command],
-                stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
+                [sys.executable, "-ISE", GUARD, owned_directory or "-", *command],
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 env=environment,
@@ -78,6 +73,12 @@ class Guarded:
     def processes(self) -> dict[int, str]:
         """Pid and command line of everything that came of the command and lives."""
         return {pid: line for pid in guard.descendants(self.pid) if (line := command_line(pid))}
+
+    def detach(self) -> None:
+        """Let it go on after us, until its guard (`pid`) gets SIGTERM."""
+        assert self._guard.stdin
+        self._guard.stdin.write(guard.DETACH)
+        self._guard.stdin.flush()
 
     def end(self) -> None:
         """Kill all of it and return when nothing is left."""

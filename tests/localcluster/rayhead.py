@@ -78,14 +78,13 @@ class RayHead:
     a replaced head pod gives without GCS fault tolerance: same addresses, new session, empty job table.
     """
 
-    def __init__(self, *, num_cpus: int = 8, token: str | None = None, detached: bool = False) -> None:
-        """Give it `num_cpus` logical CPUs; a `token` switches Ray's token auth on; `detached`: it outlives us."""
+    def __init__(self, *, num_cpus: int = 8, token: str | None = None) -> None:
+        """Give it `num_cpus` logical CPUs; a `token` switches Ray's token auth on."""
         self.num_cpus = num_cpus
         self.token = token
         self.ports = Ports.free()
         self.node_ip = NODE_IP
         self._bin = Path()
-        self._detached = detached
         self._guarded: Guarded | None = None
         self._dashboard: Guarded | None = None
         self._directory = Path()
@@ -113,7 +112,7 @@ class RayHead:
 
     @property
     def pid(self) -> int:
-        """Pid of the guard; SIGTERM to it ends a detached head."""
+        """Pid of the guard."""
         return self._running().pid
 
     @property
@@ -139,6 +138,10 @@ class RayHead:
         """End all of its processes and remove its directory."""
         self.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def detach(self) -> None:
+        """Let it go on after us, until its guard (`pid`) gets SIGTERM."""
+        self._running().detach()
 
     def kill(self) -> None:
         """SIGKILL everything at once, jobs too, as a lost pod does; `start()` brings a new head on the same ports."""
@@ -257,7 +260,6 @@ class RayHead:
             log=self._log,
             environment=self._environment(),
             owned_directory=self._directory,
-            detached=self._detached,
         )
         self._wait_until_ready(self._guarded)
         self._dashboard_command = self._find_dashboard_command()
