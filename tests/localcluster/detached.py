@@ -78,6 +78,8 @@ def detach(control_plane: ControlPlane, ray_head: RayHead | None, *more: Guarded
     made = Detached(exports, {pid: command_line(pid) for pid in pids})
     made.save()
     control_plane.detach()
-    for part in (*more, *filter(None, [ray_head])):
+    if ray_head:
+        ray_head.detach()
+    for part in more:
         part.detach()
     return made

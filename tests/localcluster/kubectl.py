@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,14 +110,13 @@ class Cluster:
     def wait_established(self, crd: str) -> None:
         """Return when the kind of that CustomResourceDefinition (`plural.group`) can be listed.
 
-        Established alone is not enough: lists may answer 429 "storage is (re)initializing" for a moment after it.
+        The condition Established would not do: lists may answer 429 "storage is (re)initializing" for a moment after
+        it, and `kubectl wait` fails at once where there are no conditions yet.
         """
-        deadline = time.monotonic() + CRD_TIMEOUT_SECONDS
-        self.kubectl("wait", "--for=condition=Established", f"crd/{crd}", f"--timeout={CRD_TIMEOUT_SECONDS:.0f}s")
         wait_for(
             f"the API of {crd}",
             lambda: self.kubectl("get", crd, "-A", check=False).returncode == 0,
-            timeout=deadline - time.monotonic(),
+            timeout=CRD_TIMEOUT_SECONDS,
         )
 
 
