@@ -1,0 +1,143 @@
+"""Requests to the API server: where they go, and what becomes of each kind of answer. On a real socket."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client import Configuration
+
+from rayjobwatch.kube import client as kube
+from rayjobwatch.kube.client import EVENTS, RAY_CLUSTERS, RAY_JOB_WATCHES, KubeClient, KubeError, Resource
+from rayjobwatch.kube.watches import write_status
+
+
+@pytest.mark.parametrize(
+    ("resource", "arguments", "path"),
+    [
+        (EVENTS, ("ml",), "/api/v1/namespaces/ml/events"),
+        (RAY_JOB_WATCHES, (None,), "/apis/rayjobwatch.dev/v1alpha1/rayjobwatches"),
+        (RAY_CLUSTERS, ("ml", "a"), "/apis/ray.io/v1/namespaces/ml/rayclusters/a"),
+        (RAY_JOB_WATCHES, ("ml", "a", "status"), "/apis/rayjobwatch.dev/v1alpha1/namespaces/ml/rayjobwatches/a/status"),
+        (EVENTS, ("../x", "a/b?c"), "/api/v1/namespaces/..%2Fx/events/a%2Fb%3Fc"),
+    ],
+)
+def test_a_request_goes_to_the_objects_place(resource: Resource, arguments: tuple[Any, ...], path: str) -> None:
+    assert resource.path(*arguments) == path
+
+
+@dataclass
+class Server:
+    """A stand-in that answers with what it is told to and remembers the requests."""
+
+    answers: list[tuple[int, str]] = field(default_factory=list)
+    requests: list[tuple[str, str, str, str]] = field(default_factory=list)
+    url: str = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = (await request.read()).decode()
+        self.requests.append((request.method, request.path_qs, request.headers["Content-Type"], body))
+        status, text = self.answers.pop(0)
+        return web.Response(status=status, text=text, content_type="application/json")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[KubeClient]:
+    async with KubeClient(Configuration(host=server.url)) as client:
+        yield client
+
+
+REFUSAL = json.dumps({"kind": "Status", "reason": "Forbidden", "message": "rayclusters is forbidden"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason", "says"),
+    [
+        ((403, REFUSAL), 403, "Forbidden", "rayclusters is forbidden (403 Forbidden)"),
+        ((409, "{}"), 409, "Unknown", "refused"),
+        ((429, "slow down"), 429, "Unknown", "refused"),
+        ((500, "<html>"), 500, "Unknown", "refused"),
+        ((503, "[]"), 503, "Unknown", "refused"),
+        ((200, "<html>"), 0, "BadAnswer", "no JSON object"),
+        ((200, "[]"), 0, "BadAnswer", "no JSON object"),
+        ((201, ""), 0, "BadAnswer", "no JSON object"),
+    ],
+)
+async def test_a_refusal_says_what_the_api_server_said(
+    server: Server, client: KubeClient, answer: tuple[int, str], status: int, reason: str, says: str
+) -> None:
+    server.answers = [answer]
+    with pytest.raises(KubeError, match=r"API server|forbidden") as caught:
+        await client.create(EVENTS, "ml", {"a": 1})
+    assert (caught.value.status, caught.value.reason) == (status, reason)
+    assert says in str(caught.value)
+    assert len(server.requests) == 1
+
+
+async def test_an_object_that_is_not_there_is_none(server: Server, client: KubeClient) -> None:
+    server.answers = [(404, json.dumps({"reason": "NotFound"})), (200, '{"a": 1}')]
+    assert await client.get(RAY_CLUSTERS, "ml", "a") is None
+    assert await client.get(RAY_CLUSTERS, "ml", "a") == {"a": 1}
+
+
+async def test_a_long_list_is_read_to_its_last_page(server: Server, client: KubeClient) -> None:
+    one, two, three = {"n": 1}, {"n": 2}, {"n": 3}
+    pages = [{"items": [one, two], "metadata": {"continue": "n/x=t"}}, {"items": [three], "metadata": {}}]
+    server.answers = [(200, json.dumps(page)) for page in pages]
+    assert await client.list(RAY_JOB_WATCHES) == [one, two, three]
+    assert [path.partition("?")[2] for _, path, _, _ in server.requests] == ["limit=500", "limit=500&continue=n/x%3Dt"]
+
+
+async def test_a_status_is_applied_to_that_very_object(server: Server, client: KubeClient) -> None:
+    server.answers = [(200, "{}")]
+    await write_status(client, {"metadata": {"name": "a", "namespace": "ml", "uid": "u1"}}, {"state": "Running"})
+    ((method, path, content, body),) = server.requests
+    assert (method, content) == ("PATCH", "application/apply-patch+yaml")
+    assert path.endswith("/ml/rayjobwatches/a/status?fieldManager=rayjobwatch&force=true")
+    assert json.loads(body)["metadata"]["uid"] == "u1"
+
+
+async def test_an_api_server_that_is_away_is_an_error_without_a_status() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        async with KubeClient(Configuration(host=f"http://127.0.0.1:{unused.getsockname()[1]}")) as client:
+            with pytest.raises(KubeError, match="did not answer") as caught:
+                await client.get(EVENTS, "ml", "a")
+    assert caught.value.status == 0
+
+
+async def test_an_api_server_that_is_silent_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube, "REQUEST_SECONDS", 0.1)
+    left = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as silent:
+        async with KubeClient(Configuration(host=f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}")) as client:
+            with pytest.raises(KubeError, match="did not answer") as caught:
+                await client.get(EVENTS, "ml", "a")
+        async with asyncio.timeout(5):
+            await left.wait()
+    assert caught.value.reason == "TimeoutError"

@@ -1,0 +1,166 @@
+"""Events on their way to the API server: named for good, bounded, tried again, and never in the way."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+
+from rayjobwatch.kube import recorder
+from rayjobwatch.kube.client import EVENTS, Body, KubeClient, KubeError, Resource
+from rayjobwatch.kube.recorder import BURST, KNOWN_OBJECTS, QUEUE_LENGTH, REFILL_SECONDS, TRIES, Recorder, event_body
+from rayjobwatch.model.events import EventNote
+from tests.unit.observations import T0
+
+NOTE = EventNote("JobRunning", "job a running", "s\na\nt\nJobRunning")
+END = EventNote("JobFailed", "job a failed: x", "s\na\nt\nJobFailed", is_warning=True, is_end=True)
+
+
+def _object(name: str = "train", uid: str = "u1") -> Body:
+    return {"apiVersion": "v1", "kind": "X", "metadata": {"name": name, "namespace": "ml", "uid": uid}}
+
+
+class Server:
+    """Stands in for `KubeClient.create`: fails with `errors` in turn, then takes every Event."""
+
+    def __init__(self, *errors: int) -> None:
+        self.errors = list(errors)
+        self.tries = 0
+        self.taken: list[Body] = []
+        self.changed = asyncio.Event()
+
+    async def create(self, resource: Resource, namespace: str, body: Body) -> Body:
+        assert (resource, namespace) == (EVENTS, "ml")
+        self.tries += 1
+        self.changed.set()
+        if self.errors:
+            raise KubeError(self.errors.pop(0), "R", "no")
+        self.taken.append(body)
+        return body
+
+
+def _recorder(server: Any, clock: Callable[[], float] = lambda: 0.0) -> Recorder:
+    return Recorder(cast("KubeClient", server), "pod", clock)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "_delay", lambda _tries: 0.0)
+
+
+async def _run_until(posting: Recorder, done: Callable[[], bool], server: Server) -> None:
+    task = asyncio.create_task(posting.run())
+    async with asyncio.timeout(5):
+        while not done():
+            server.changed.clear()
+            await server.changed.wait()
+            await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def test_an_event_is_found_by_kubectl_describe() -> None:
+    body = event_body(_object(), END, "pod", T0)
+    assert body["involvedObject"] == {"apiVersion": "v1", "kind": "X", "name": "train", "namespace": "ml", "uid": "u1"}
+    assert (body["type"], body["reason"], body["message"]) == ("Warning", "JobFailed", "job a failed: x")
+    assert body["firstTimestamp"] == body["lastTimestamp"] == "2026-11-21T10:00:00Z"
+
+
+def _name(watch: Body, note: EventNote, instance: str = "pod") -> str:
+    return str(event_body(watch, note, instance, T0)["metadata"]["name"])
+
+
+def test_the_same_thing_told_by_another_process_has_the_same_name() -> None:
+    assert _name(_object(), NOTE, "pod-2") == _name(_object(), NOTE)
+    assert len({_name(_object(), NOTE), _name(_object(), END), _name(_object(uid="u2"), NOTE)}) == 3
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 253, "a" * 199 + "-b", "a" * 198 + ".-b", "a.b-c"])
+def test_the_api_server_takes_the_name_of_every_event(name: str) -> None:
+    label = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    shown = _name(_object(name), NOTE)
+    assert re.fullmatch(rf"{label}(\.{label})*", shown)
+    assert len(shown) <= 253
+
+
+async def test_an_event_that_is_there_already_is_not_told_again() -> None:
+    server = Server(409)
+    posting = _recorder(server)
+    await posting.record(_object(), END)
+    assert (server.tries, posting.dropped, posting._queue.qsize()) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+async def test_an_event_that_is_refused_for_good_is_dropped_and_counted(status: int) -> None:
+    server = Server(status)
+    posting = _recorder(server)
+    await posting.record(_object(), END)
+    assert (server.tries, posting.dropped, posting._queue.qsize()) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("status", [0, 429, 500, 503])
+async def test_an_event_outlives_a_short_trouble_of_the_api_server(status: int) -> None:
+    server = Server(status, status)
+    posting = _recorder(server)
+    await posting.record(_object(), END)
+    await _run_until(posting, lambda: bool(server.taken), server)
+    assert (server.tries, posting.dropped) == (3, 0)
+
+
+async def test_an_event_is_given_up_after_its_last_try() -> None:
+    server = Server(*[503] * 99)
+    posting = _recorder(server)
+    await posting.record(_object(), END)
+    await _run_until(posting, lambda: posting.dropped == 1, server)
+    assert server.tries == TRIES
+
+
+async def test_a_slow_api_server_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "FIRST_TRY_SECONDS", 0.01)
+
+    class Slow:
+        async def create(self, *_: object) -> Body:
+            await asyncio.Event().wait()
+            return {}
+
+    posting = _recorder(Slow())
+    await posting.record(_object(), END)
+    assert posting._queue.qsize() == 1
+
+
+async def test_no_more_events_wait_than_the_queue_holds() -> None:
+    server = Server(*[503] * (QUEUE_LENGTH + 5))
+    posting = _recorder(server)
+    for _ in range(QUEUE_LENGTH + 5):
+        await posting.record(_object(), END)
+    assert (posting._queue.qsize(), posting.dropped) == (QUEUE_LENGTH, 5)
+
+
+async def test_one_objects_chatter_is_limited_but_never_its_ends_nor_another_object() -> None:
+    server, now = Server(), [0.0]
+    posting = _recorder(server, lambda: now[0])
+    for _ in range(BURST + 3):
+        await posting.record(_object(), NOTE)
+    assert (len(server.taken), posting.dropped) == (BURST, 3)
+    await posting.record(_object(), END)
+    await posting.record(_object(uid="u2"), NOTE)
+    assert len(server.taken) == BURST + 2
+    now[0] = REFILL_SECONDS
+    await posting.record(_object(), NOTE)
+    await posting.record(_object(), NOTE)
+    assert (len(server.taken), posting.dropped) == (BURST + 3, 4)
+
+
+def test_the_limiter_remembers_a_bounded_number_of_objects() -> None:
+    buckets = recorder._Buckets(lambda: 0.0)
+    assert all(buckets.take(str(number)) for number in range(KNOWN_OBJECTS + 10))
+    assert len(buckets._left) == KNOWN_OBJECTS
+
+
+@pytest.mark.parametrize("tries", [1, 2, 5, 50])
+def test_the_pause_between_tries_is_capped(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
+    monkeypatch.undo()
+    assert 0.5 <= recorder._delay(tries) <= 30

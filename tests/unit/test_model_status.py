@@ -1,0 +1,265 @@
+"""What `kubectl get -o yaml` shows of a watch, that it always fits, and what a new process reads back from it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from rayjobwatch.model.conditions import Condition, merge
+from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.jobs import Failure, Job, JobState
+from rayjobwatch.model.observation import Cluster, Observation, Problem
+from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.status import refused, restored, status_of
+from rayjobwatch.model.verdict import conditions_of, overall, summary_of
+from tests.unit.observations import DOWN, IDS, NO_HEAD, T0, at, folded, heard, histories, row, silent
+from tests.unit.schema import faults, status_schema
+
+DIGESTS = {"a": LogDigest(3, "b:10:0", tail=("x", "y", "z")), "b": LogDigest(1, "t:4:ff", complete=True)}
+
+
+def _status(
+    state: WatchState,
+    digests: Mapping[str, LogDigest] | None = None,
+    *,
+    previous: Mapping[str, Any] | None = None,
+    tail_lines: int = 20,
+    generation: int = 1,
+    now: datetime = T0,
+) -> dict[str, Any]:
+    return status_of(
+        state, digests or {}, tail_lines=tail_lines, previous=previous or {}, generation=generation, now=now
+    )
+
+
+def _size(status: Mapping[str, Any]) -> int:
+    return len(json.dumps(status, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(item for item in status["conditions"] if item["type"] == kind)
+    return found
+
+
+@settings(max_examples=40)
+@given(histories())
+def test_every_status_is_accepted_by_the_api_server(history: Sequence[Observation]) -> None:
+    status: dict[str, Any] = {}
+    state = WatchState()
+    for seen in history:
+        state = folded(seen, state=state, ids=IDS)
+        status = _status(state, DIGESTS, previous=status, now=seen.now)
+        assert not list(faults(status, status_schema()))
+        assert all("\n" not in item["message"] for item in status["conditions"])
+
+
+@settings(max_examples=40)
+@given(histories())
+def test_a_new_process_knows_what_the_old_one_wrote(history: Sequence[Observation]) -> None:
+    state = folded(*history, ids=IDS)
+    status = _status(state, DIGESTS)
+    again, digests = restored(json.loads(json.dumps(status)))
+    bare = {id_: replace(job, missing_since=None, ending_since=None) for id_, job in state.jobs.items()}
+    assert again.jobs == bare
+    assert again.cluster == state.cluster
+    assert digests == {id_: digest for id_, digest in DIGESTS.items() if id_ in state.jobs}
+    seen = replace(again, problem=state.problem, unreachable=state.unreachable, reachable=state.reachable)
+    since = replace(seen, last_contact=state.last_contact)
+    assert _status(since, digests, previous=status, now=at(999)) == status
+
+
+def test_a_new_watch_has_nothing_to_restore() -> None:
+    assert restored({}) == (WatchState(), {})
+
+
+def test_a_stale_status_stays_stale_through_a_restart() -> None:
+    status = _status(folded(heard(5, row()), silent(9)))
+    assert status["staleSince"] == "2026-11-21T10:00:05Z"
+    again, _ = restored(status)
+    assert _status(folded(silent(60), state=again))["staleSince"] == status["staleSince"]
+    assert "staleSince" not in _status(folded(heard(61, row()), state=again))
+
+
+def _worst_job(number: int, char: str) -> Job:
+    return Job(
+        id=f"{number:02}".ljust(100, "i"),
+        state=JobState.FAILED,
+        session="s" * 128,
+        entrypoint=char * (200 // len(char.encode())),
+        start_time=T0,
+        end_time=T0,
+        exit_code=-(2**31),
+        failure=Failure(char * 10_000, char * 10_000),
+    )
+
+
+@pytest.mark.parametrize("count", [1, 7, 50])
+@pytest.mark.parametrize("char", ["x", "😀", "é", '"', "\\", "\u200b"], ids=["ascii", "4", "2", "quote", "slash", "3"])
+def test_no_status_is_too_big_for_its_object(char: str, count: int) -> None:
+    jobs = [_worst_job(number, char) for number in range(count)]
+    digest = LogDigest(10**15, "b:" + "9" * 18 + ":" + "f" * 15, message=char * 512).fed([char * 150] * 100, "t:1:1")
+    digest = replace(digest, message=char * 512)
+    problem = Problem("RayClusterNotReady", char * 5000)
+    state = WatchState({job.id: job for job in jobs}, Cluster("u" * 1024, "u" * 64, "s" * 128, char * 999), problem)
+    for one in (state, replace(state, jobs={**state.jobs, jobs[0].id: replace(jobs[0], state=JobState.RUNNING)})):
+        status = _status(one, {job.id: digest for job in jobs}, tail_lines=100)
+        assert not list(faults(status, status_schema()))
+        assert _size(status) <= 64_000
+        assert all(_size({"tail": item["log"].get("tail", [])}) <= 4096 + 16 for item in status["jobs"])
+
+
+def test_long_texts_are_only_shortened_when_the_status_would_be_too_big() -> None:
+    state = WatchState({"a": Job("a", JobState.FAILED, failure=Failure("x" * 590))})
+    assert _status(state)["jobs"][0]["failure"]["message"] == "x" * 590
+
+
+def test_the_newest_lines_are_kept_and_as_many_as_were_asked_for() -> None:
+    state = folded(heard(0, row()))
+    digests = {"a": LogDigest().fed([str(number) for number in range(150)], "b:1:0")}
+    assert _status(state, digests, tail_lines=3)["jobs"][0]["log"]["tail"] == ["147", "148", "149"]
+    assert "tail" not in _status(state, digests, tail_lines=0)["jobs"][0]["log"]
+    assert _status(state, digests, tail_lines=0)["jobs"][0]["log"]["lines"] == 150
+
+
+def test_counts_and_the_jobs_column_add_up() -> None:
+    rows = row("SUCCEEDED"), row(id_="b"), row("PENDING", "c")
+    status = _status(folded(heard(0, *rows), ids=("a", "b", "c", "d")))
+    assert status["finished"] == "1/4"
+    assert status["counts"] == {
+        "total": 4, "waiting": 1, "pending": 1, "running": 1, "succeeded": 1, "failed": 0, "stopped": 0, "lost": 0,
+        "unknown": 0,
+    }  # fmt: skip
+    assert [item["id"] for item in status["jobs"]] == ["a", "b", "c", "d"]
+
+
+def test_a_transition_time_moves_with_the_status_and_with_nothing_else() -> None:
+    def shown(status: str, reason: str, generation: int, seconds: float, previous: list[dict[str, Any]]) -> Any:
+        return merge([Condition("Ready", status, reason, reason)], previous, generation, at(seconds))
+
+    first = shown("False", "A", 1, 0, [])
+    second = shown("False", "B", 2, 5, first)
+    third = shown("True", "B", 2, 9, second)
+    assert [item[0]["lastTransitionTime"][-3:-1] for item in (first, second, third)] == ["00", "00", "09"]
+    assert [item[0]["observedGeneration"] for item in (first, second, third)] == [1, 2, 2]
+    assert second[0]["reason"] == "B"
+
+
+def test_a_condition_says_what_it_says_in_one_line_within_its_limit() -> None:
+    (shown,) = merge([Condition("Ready", "False", "A", "a\nb\x1b[0m" + "😀" * 999)], [], 1, T0)
+    assert shown["message"].startswith("ab😀")
+    assert len(shown["message"].encode()) <= 1024
+
+
+def test_a_refused_spec_stalls_the_watch_and_forgets_nothing_of_its_jobs() -> None:
+    before = _status(folded(heard(0, row())), DIGESTS)
+    after = refused("spec.jobs: too\nmany", before, 2, at(5))
+    assert not list(faults(after, status_schema()))
+    assert after["jobs"] == before["jobs"]
+    assert _condition(after, "Stalled")["status"] == "True"
+    assert _condition(after, "Ready")["message"] == "spec.jobs: toomany"
+    assert _condition(after, "Finished") == _condition(before, "Finished")
+    assert refused("spec.jobs: too\nmany", after, 2, at(99)) == after
+
+
+def test_a_mended_spec_is_stalled_no_more() -> None:
+    stalled = refused("bad", {}, 1, T0)
+    status = _status(folded(heard(0, row())), previous=stalled, generation=2)
+    assert {item["type"] for item in status["conditions"]} == {"Ready", "DashboardReachable", "Finished", "Succeeded"}
+
+
+@pytest.mark.parametrize(
+    ("states", "word"),
+    [
+        ([], "Waiting"),
+        (["Waiting", "Pending"], "Waiting"),
+        (["Waiting", "Running"], "Running"),
+        (["Waiting", "Failed"], "Running"),
+        (["Succeeded", "Pending"], "Running"),
+        (["Succeeded", "Succeeded"], "Succeeded"),
+        (["Succeeded", "Unknown"], "Unknown"),
+        (["Unknown", "Stopped"], "Stopped"),
+        (["Stopped", "Lost"], "Lost"),
+        (["Lost", "Failed", "Succeeded"], "Failed"),
+    ],
+)
+def test_the_watch_is_told_in_one_word_by_its_gravest_end(states: list[str], word: str) -> None:
+    assert overall(_jobs(*states)) == word
+
+
+def _jobs(*states: str) -> WatchState:
+    failure = Failure("exit code 1: boom")
+    jobs = [
+        Job(f"j{number}", JobState(state), failure=failure if state == "Failed" else None)
+        for number, state in enumerate(states)
+    ]
+    return WatchState({job.id: job for job in jobs}, reachable=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "finished", "succeeded"),
+    [
+        (_jobs("Running"), "False JobsActive", "Unknown JobsActive"),
+        (_jobs("Waiting"), "False JobNotFound", "Unknown JobNotFound"),
+        (_jobs("Succeeded", "Running"), "False JobsActive", "Unknown JobsActive"),
+        (_jobs("Failed", "Running"), "False JobsActive", "False JobFailed"),
+        (_jobs("Unknown", "Running"), "False JobsActive", "Unknown JobsActive"),
+        (_jobs("Succeeded"), "True AllJobsOver", "True JobsSucceeded"),
+        (_jobs("Succeeded", "Unknown"), "True AllJobsOver", "Unknown OutcomeUnknown"),
+        (_jobs("Lost"), "True AllJobsOver", "False JobLost"),
+        (_jobs("Stopped"), "True AllJobsOver", "False JobStopped"),
+        (replace(_jobs("Waiting"), problem=NO_HEAD), "False RayClusterNotReady", "Unknown RayClusterNotReady"),
+        (replace(_jobs("Running"), unreachable=DOWN), "False JobsActive", "Unknown JobsActive"),
+        (WatchState(), "False JobsActive", "Unknown JobsActive"),
+    ],
+)
+def test_scripts_can_wait_for_finished_and_then_ask_for_succeeded(
+    state: WatchState, finished: str, succeeded: str
+) -> None:
+    shown = {one.type: f"{one.status} {one.reason}" for one in conditions_of(state)}
+    assert (shown["Finished"], shown["Succeeded"]) == (finished, succeeded)
+
+
+@pytest.mark.parametrize(
+    ("state", "ready", "reachable"),
+    [
+        (WatchState(), "Unknown Starting", "Unknown NotAskedYet"),
+        (_jobs("Running"), "True Watching", "True Answering"),
+        (replace(_jobs("Running"), unreachable=DOWN), "False DashboardUnreachable", "False DashboardUnreachable"),
+        (replace(_jobs("Running"), problem=NO_HEAD), "False RayClusterNotReady", "False RayClusterNotReady"),
+        (replace(_jobs("Failed"), unreachable=DOWN), "True Finished", "Unknown NoLongerAsked"),
+    ],
+)
+def test_ready_and_dashboard_reachable_say_how_the_watch_itself_does(
+    state: WatchState, ready: str, reachable: str
+) -> None:
+    shown = {one.type: f"{one.status} {one.reason}" for one in conditions_of(state)}
+    assert (shown["Ready"], shown["DashboardReachable"]) == (ready, reachable)
+    assert "Stalled" not in shown
+
+
+def test_a_watch_is_stalled_only_by_what_a_user_must_mend() -> None:
+    refusal = Problem("DashboardURLNotAllowed", "not allowed", stalled=True)
+    kinds = [one.type for one in conditions_of(replace(_jobs("Running"), problem=refusal))]
+    assert kinds[-1] == "Stalled"
+    assert "Stalled" not in [one.type for one in conditions_of(replace(_jobs("Failed"), problem=refusal))]
+
+
+@pytest.mark.parametrize(
+    ("state", "summary"),
+    [
+        (_jobs("Failed"), "exit code 1: boom"),
+        (_jobs("Succeeded", "Failed"), "j1: exit code 1: boom"),
+        (_jobs("Succeeded"), ""),
+        (_jobs("Stopped"), "stopped on request"),
+        (_jobs("Running"), ""),
+        (_jobs("Waiting", "Running"), "waiting for Ray to know j0"),
+        (_jobs(*["Waiting"] * 5), "waiting for Ray to know j0, j1, j2 and 2 more"),
+        (replace(_jobs("Running"), unreachable=DOWN), "waiting for the Ray dashboard"),
+    ],
+)
+def test_the_summary_column_says_what_matters_most(state: WatchState, summary: str) -> None:
+    assert summary_of(state) == summary
