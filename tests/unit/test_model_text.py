@@ -182,16 +182,17 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+def _seconds(line: str) -> float:
+    started = time.thread_time()
+    clean_line(line)
+    return time.thread_time() - started
+
+
 @pytest.mark.parametrize("prefix", ["", "token", "password=a(", "Basic ", "\x1b[", "a://"], ids=repr)
 @pytest.mark.parametrize("unit", HOSTILE, ids=repr)
 def test_no_line_holds_the_controller_up(prefix: str, unit: str) -> None:
     line = (prefix + unit * LONGEST_LINE)[:LONGEST_LINE]
-    took = []
-    for _ in range(3):
-        started = time.thread_time()
-        clean_line(line)
-        took.append(time.thread_time() - started)
-    assert min(took) < 0.05
+    assert any(_seconds(line) < 0.05 for _ in range(3))
 
 
 @pytest.mark.parametrize(
