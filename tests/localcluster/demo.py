@@ -34,6 +34,7 @@ SYSTEM_NAMESPACE, SERVICE_ACCOUNT = "rayjobwatch-system", "rayjobwatch"
 FINISH_TIMEOUT_SECONDS = 120
 GOOD, BAD = "train", "broken"
 LAST_LINES = {GOOD: "training done", BAD: "ValueError: loss is not a number at step 6"}
+SUBMIT_FLAGS = ("--no-wait", "--working-dir", ".", *(() if sys.stdout.isatty() else ("--log-color=false",)))
 WATCH = """\
 apiVersion: rayjobwatch.dev/v1alpha1
 kind: RayJobWatch
@@ -94,18 +95,7 @@ class Demo:
         show(["export", f"RAY_API_SERVER_ADDRESS={self.ray_head.dashboard_url}"])
         show(["cd", str(JOBS.relative_to(ROOT))])
         for name in (GOOD, BAD):
-            self.ray(
-                "job",
-                "submit",
-                "--no-wait",
-                "--working-dir",
-                ".",
-                "--submission-id",
-                f"{name}-1",
-                "--",
-                "python",
-                f"{name}.py",
-            )
+            self.ray("job", "submit", *SUBMIT_FLAGS, "--submission-id", f"{name}-1", "--", "python", f"{name}.py")
             watch = WATCH.format(name=name, cluster=CLUSTER, job=f"{name}-1")
             self.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=watch)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INSTALL_TIMEOUT_SECONDS = 900
+PIP_SETTINGS = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
 
 
 class InstallError(RuntimeError):
@@ -50,7 +51,7 @@ def _make(venv: Path, lock: Path) -> None:
 
 
 def _uv(*args: str) -> None:
-    command = [uv.find_uv_bin(), "--no-config", *args]
+    command = [uv.find_uv_bin(), *args]
     try:
         done = subprocess.run(
             command,
@@ -69,11 +70,14 @@ def _uv(*args: str) -> None:
 def _uv_environment() -> dict[str, str]:
     """Whoever told pip about an index or a certificate means uv too, unless uv was told otherwise."""
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    for pip, ours in (
-        ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
-        ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
-        ("PIP_CERT", "SSL_CERT_FILE"),
-    ):
-        if environment.get(pip):
-            environment.setdefault(ours, environment[pip])
+    for setting, variable in PIP_SETTINGS.items():
+        if value := _pip_setting(setting):
+            environment.setdefault(variable, value.replace("\n", " "))
     return environment
+
+
+def _pip_setting(name: str) -> str:
+    if given := os.environ.get(f"PIP_{name.upper().replace('-', '_')}"):
+        return given
+    command = [sys.executable, "-m", "pip", "config", "get", f"global.{name}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
