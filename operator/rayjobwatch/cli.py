@@ -69,8 +69,11 @@ def _override(text: str) -> tuple[ClusterKey, str]:
 
 
 def _pattern(text: str) -> str:
-    if text != "*" and not _is_origin(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be * or http(s)://HOST[:PORT][/PATH]")
+    host = (urlsplit(text).hostname or "") if _is_origin(text) else ""
+    if text != "*" and (not host or "*" in host.removeprefix("*.") or host.endswith(".")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: must be * or http(s)://HOST[:PORT][/PATH], where HOST may begin with *."
+        )
     return text
 
 

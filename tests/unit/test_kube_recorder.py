@@ -10,7 +10,15 @@ import pytest
 
 from rayjobwatch.kube import recorder
 from rayjobwatch.kube.client import EVENTS, Body, KubeClient, KubeError, Resource
-from rayjobwatch.kube.recorder import BURST, KNOWN_OBJECTS, QUEUE_LENGTH, REFILL_SECONDS, TRIES, Recorder, event_body
+from rayjobwatch.kube.recorder import (
+    BURST,
+    KNOWN_OBJECTS,
+    QUEUE_LENGTH,
+    REFILL_SECONDS,
+    TRIES_OF_ENDS,
+    Recorder,
+    event_body,
+)
 from rayjobwatch.model.events import EventNote
 from tests.unit.observations import T0
 
@@ -48,6 +56,7 @@ def _recorder(server: Any, clock: Callable[[], float] = lambda: 0.0) -> Recorder
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "_delay", lambda _tries: 0.0)
+    monkeypatch.setattr(recorder, "ROUND_SECONDS", 0.001)
 
 
 async def _run_until(posting: Recorder, done: Callable[[], bool], server: Server) -> None:
@@ -90,7 +99,7 @@ async def test_an_event_that_is_there_already_is_not_told_again() -> None:
     server = Server(409)
     posting = _recorder(server)
     await posting.record(_object(), END)
-    assert (server.tries, posting.dropped, posting._queue.qsize()) == (1, 0, 0)
+    assert (server.tries, posting.dropped, posting.waiting) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
@@ -98,7 +107,7 @@ async def test_an_event_that_is_refused_for_good_is_dropped_and_counted(status: 
     server = Server(status)
     posting = _recorder(server)
     await posting.record(_object(), END)
-    assert (server.tries, posting.dropped, posting._queue.qsize()) == (1, 1, 0)
+    assert (server.tries, posting.dropped, posting.waiting) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503])
@@ -115,11 +124,11 @@ async def test_an_event_is_given_up_after_its_last_try() -> None:
     posting = _recorder(server)
     await posting.record(_object(), END)
     await _run_until(posting, lambda: posting.dropped == 1, server)
-    assert server.tries == TRIES
+    assert server.tries == TRIES_OF_ENDS
 
 
 async def test_a_slow_api_server_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "FIRST_TRY_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "TRY_SECONDS", 0.01)
 
     class Slow:
         async def create(self, *_: object) -> Body:
@@ -128,7 +137,7 @@ async def test_a_slow_api_server_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
 
     posting = _recorder(Slow())
     await posting.record(_object(), END)
-    assert posting._queue.qsize() == 1
+    assert posting.waiting == 1
 
 
 async def test_no_more_events_wait_than_the_queue_holds() -> None:
@@ -136,7 +145,7 @@ async def test_no_more_events_wait_than_the_queue_holds() -> None:
     posting = _recorder(server)
     for _ in range(QUEUE_LENGTH + 5):
         await posting.record(_object(), END)
-    assert (posting._queue.qsize(), posting.dropped) == (QUEUE_LENGTH, 5)
+    assert (posting.waiting, posting.dropped) == (QUEUE_LENGTH, 5)
 
 
 async def test_one_objects_chatter_is_limited_but_never_its_ends_nor_another_object() -> None:

@@ -231,3 +231,9 @@ def test_reachable_says_how_the_last_question_went(seen: list[Observation], reac
 def test_what_is_known_of_the_cluster_outlives_its_silence() -> None:
     state = folded(heard(5), silent(9))
     assert (state.cluster.session, state.last_contact) == ("s1", at(5))
+
+
+def test_a_job_whose_id_is_used_again_gets_neither_runs_verdict() -> None:
+    other = row("SUCCEEDED", start_time=T0)
+    state = folded(heard(0, row()), heard(1, other), heard(5, other))
+    assert state.jobs["a"].state == "Unknown"

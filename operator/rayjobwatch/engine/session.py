@@ -15,10 +15,12 @@ from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.observation import Cluster, Listing, Problem
 from rayjobwatch.model.spec import Protocol
+from rayjobwatch.model.text import clean_line
 from rayjobwatch.ray import (
     AsyncRayClient,
     ClientError,
     Cursor,
+    InvalidInputError,
     JobDetails,
     LogBatch,
     NotFoundError,
@@ -30,11 +32,12 @@ from rayjobwatch.ray import Protocol as RayProtocol
 
 WatchKey = tuple[str, str]
 
-POLL_SECONDS = 0.7
+POLL_SECONDS = 0.5
 SLOWEST_POLL_SECONDS = 15.0
 TIMEOUT = {"connect": 3.0, "read": 10.0}
 FAILURES_TO_UNREACHABLE = 3
 MAX_FOLLOWERS = 200
+SESSION_BYTES = 128
 
 # A job may run for days: only single lines are bounded, and back-pressure bounds the rest.
 _LIMITS = StreamLimits.unbounded()
@@ -85,8 +88,8 @@ class ClusterSession:
         return Cluster(
             dashboard_url=self.dashboard.url,
             uid=self.dashboard.cluster_uid,
-            session=version.session_name or "" if version else "",
-            ray_version=version.ray_version or "" if version else "",
+            session=clean_line(version.session_name or "", SESSION_BYTES) if version else "",
+            ray_version=version.ray_version if version else "",
         )
 
     def listing(self, ids: Collection[str]) -> Listing | None:
@@ -133,6 +136,8 @@ class ClusterSession:
         return bool(host) and urlsplit(address).hostname == host
 
     def _start(self, follow: Follow, seed: LogDigest) -> None:
+        if not _is_readable(seed.cursor):
+            seed = LogDigest()
         follower = Follower(partial(self._tail, follow), seed, partial(self._tell, follow), self._places)
         self._followers[follow] = (follower, tasks.start(f"follow {follow.job_id}", follower.run))
 
@@ -206,3 +211,11 @@ class ClusterSession:
         # At least as long as the poll took, so that a head with a huge job table is not kept busy by us.
         longest = max(POLL_SECONDS * 2.0 ** min(self._failures, 8), took)
         return min(SLOWEST_POLL_SECONDS, longest) * random.uniform(0.85, 1.0)  # noqa: S311
+
+
+def _is_readable(cursor: str) -> bool:
+    """Whether a cursor from a status is one of ours; otherwise the log is read from its first line."""
+    try:
+        return not cursor or bool(Cursor.parse(cursor))
+    except InvalidInputError:
+        return False

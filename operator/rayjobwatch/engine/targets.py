@@ -79,9 +79,7 @@ class Targets:
                 return Target(problem=problem, cluster=cluster)
             url = self._settings.dashboard_overrides.get(key) or await self._service_url(cluster)
         except KubeError as error:
-            if error.status != 403:
-                raise
-            return Target(problem=Problem("Forbidden", f"the controller lacks a permission: {error}"))
+            return Target(problem=_refusal(error))
         if isinstance(url, Problem):
             return Target(problem=url, cluster=cluster)
         return Target(dashboard_of(cluster, url), cluster=cluster)
@@ -92,3 +90,12 @@ class Targets:
         if service is None:
             return Problem("HeadServiceNotFound", f"waiting for the head Service {namespace}/{name}")
         return service_url(service, self._settings.cluster_domain)
+
+
+def _refusal(error: KubeError) -> Problem:
+    """Say what an administrator must mend; raise again what mends itself."""
+    if error.status == 403:
+        return Problem("Forbidden", f"the controller lacks a permission: {error}")
+    if error.status == 404:
+        return Problem("KubeRayNotInstalled", "the API server knows no RayClusters (ray.io/v1): install KubeRay")
+    raise error

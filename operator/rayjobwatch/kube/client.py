@@ -82,11 +82,14 @@ class KubeClient:
         await self._api.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Body | None:
-        """Return the object, None when there is none."""
+        """Return the object, None when the API server says that there is none of that name.
+
+        Any other 404 (a kind that is not installed, a proxy's page) is a `KubeError`: it says nothing of the object.
+        """
         try:
             return await self._request("GET", resource.path(namespace, name))
         except KubeError as error:
-            if error.status == 404:
+            if error.status == 404 and error.reason == "NotFound":
                 return None
             raise
 

@@ -10,7 +10,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rayjobwatch.kube.client import EVENTS, FIELD_MANAGER, Body, KubeClient, KubeError
@@ -20,7 +20,9 @@ from rayjobwatch.model.text import clean_line, cut
 MESSAGE_BYTES = 1024
 QUEUE_LENGTH = 1000
 TRIES = 6
-FIRST_TRY_SECONDS = 2.0
+TRIES_OF_ENDS = 30
+ROUND_SECONDS = 0.5
+TRY_SECONDS = 2.0
 BURST = 50
 REFILL_SECONDS = 10.0
 KNOWN_OBJECTS = 4096
@@ -31,7 +33,9 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Pending:
     body: Body
-    tries: int = 0
+    tries: int
+    last_try: int
+    due: float = 0.0
 
 
 class Recorder:
@@ -40,16 +44,25 @@ class Recorder:
     def __init__(self, client: KubeClient, instance: str, clock: Callable[[], float]) -> None:
         self._client = client
         self._instance = cut(instance, 128)
-        self._queue: asyncio.Queue[_Pending] = asyncio.Queue(QUEUE_LENGTH)
+        self._clock = clock
+        self._pending: list[_Pending] = []
         self._buckets = _Buckets(clock)
         self.dropped = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many Events wait for another try."""
+        return len(self._pending)
 
     async def run(self) -> None:
         """Post what could not be posted at once, until cancelled."""
         while True:
-            pending = await self._queue.get()
-            await asyncio.sleep(_delay(pending.tries))
-            await self._post(pending)
+            await asyncio.sleep(ROUND_SECONDS)
+            now = self._clock()
+            due = [pending for pending in self._pending if pending.due <= now]
+            self._pending = [pending for pending in self._pending if pending.due > now]
+            for pending in due:
+                await self._try(pending)
 
     async def record(self, involved: Body, note: EventNote) -> None:
         """Post an Event on `involved`. Never raises: what cannot be posted is tried again later, then dropped."""
@@ -57,9 +70,12 @@ class Recorder:
         if not note.is_end and not self._buckets.take(uid):
             self._drop(note.reason)
             return
-        pending = _Pending(event_body(involved, note, self._instance, datetime.now(UTC)))
+        body = event_body(involved, note, self._instance, datetime.now(UTC))
+        await self._try(_Pending(body, 1, TRIES_OF_ENDS if note.is_end else TRIES))
+
+    async def _try(self, pending: _Pending) -> None:
         try:
-            async with asyncio.timeout(FIRST_TRY_SECONDS):
+            async with asyncio.timeout(TRY_SECONDS):
                 await self._post(pending)
         except TimeoutError:
             self._again(pending, KubeError(0, "Timeout", "the API server is slow"))
@@ -74,11 +90,12 @@ class Recorder:
 
     def _again(self, pending: _Pending, error: KubeError) -> None:
         transient = error.status in (0, 429) or error.status >= 500
-        if not transient or pending.tries + 1 >= TRIES or self._queue.full():
+        if not transient or pending.tries >= pending.last_try or len(self._pending) >= QUEUE_LENGTH:
             logger.warning("Event not posted: %s", error)
             self._drop(pending.body["reason"])
             return
-        self._queue.put_nowait(_Pending(pending.body, pending.tries + 1))
+        due = self._clock() + _delay(pending.tries)
+        self._pending.append(replace(pending, tries=pending.tries + 1, due=due))
 
     def _drop(self, reason: str) -> None:
         self.dropped += 1

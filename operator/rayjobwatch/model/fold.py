@@ -4,7 +4,7 @@ A verdict is final. It comes from Ray's job table alone, never from a log stream
 
 - Unreachable, unreadable or unlistable: every job keeps its state.
 - Gone with its session or RayCluster: Lost. The table of a new session knows nothing of the old one's jobs.
-- Its record deleted within the session: over, outcome Unknown, once a later listing confirms it.
+- Its record deleted within the session, or its id used again: over, outcome Unknown, once a later listing confirms it.
 - A DRIVER that is over: Unknown, because Ray calls it SUCCEEDED even after a crash.
 - A supervisor failure just after (re)connecting: held back, because Ray reports such for jobs that go on.
 """
@@ -20,7 +20,7 @@ from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.text import clean_line
 
 MISSING_GRACE = timedelta(seconds=3)
-DRAIN_GRACE = timedelta(seconds=0.7)
+DRAIN_GRACE = timedelta(seconds=0.5)
 UNCERTAIN_GRACE = timedelta(seconds=30)
 
 _STATES = {
@@ -78,13 +78,17 @@ def _fold_row(job: Job, listing: Listing, seen: Observation) -> Job:
         row = None
     if job.seen and job.session != listing.session and not _same_job(job, row):
         return _over(job, JobState.LOST)
-    if row is None:
+    if row is None or _is_another_run(job, row):
         return _missing(job, listing.time)
     return _settled(job, row, listing, seen)
 
 
 def _same_job(job: Job, row: JobRow | None) -> bool:
     return row is not None and row.start_time is not None and row.start_time == job.start_time
+
+
+def _is_another_run(job: Job, row: JobRow) -> bool:
+    return job.seen and job.start_time is not None and row.start_time not in (None, job.start_time)
 
 
 def _missing(job: Job, now: datetime) -> Job:
@@ -102,8 +106,9 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
     facts = _with_facts(job, row, listing.session)
     if not state.is_over:
         return replace(facts, state=state, ending_since=None)
-    ending = replace(facts, ending_since=job.ending_since or seen.now)
-    if _is_held_back(ending, row, listing, seen):
+    since = job.ending_since or seen.now
+    ending = replace(facts, ending_since=since)
+    if _is_held_back(since, row, listing, seen):
         return replace(ending, state=job.state if job.seen else JobState.PENDING)
     return _verdict(ending, row, state)
 
@@ -125,13 +130,11 @@ def _with_facts(job: Job, row: JobRow, session: str) -> Job:
     )
 
 
-def _is_held_back(job: Job, row: JobRow, listing: Listing, seen: Observation) -> bool:
-    """Whether a terminal row is not believed yet, or its log's last lines are still awaited."""
-    if job.ending_since is None:
-        return False
-    if row.error_type in _UNCERTAIN and job.ending_since - listing.connected_since < UNCERTAIN_GRACE:
-        return seen.now - job.ending_since < UNCERTAIN_GRACE
-    return job.id not in seen.complete_logs and seen.now - job.ending_since < DRAIN_GRACE
+def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observation) -> bool:
+    """Whether a row that is terminal `since` is not believed yet, or its log's last lines are still awaited."""
+    if row.error_type in _UNCERTAIN and since - listing.connected_since < UNCERTAIN_GRACE:
+        return seen.now - since < UNCERTAIN_GRACE
+    return row.id not in seen.complete_logs and seen.now - since < DRAIN_GRACE
 
 
 def _verdict(job: Job, row: JobRow, state: JobState) -> Job:

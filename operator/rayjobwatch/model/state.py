@@ -27,6 +27,11 @@ class WatchState:
     last_contact: datetime | None = None
 
     @property
+    def trouble(self) -> Problem | None:
+        """What keeps the watch from seeing the jobs now."""
+        return self.problem or self.unreachable
+
+    @property
     def is_finished(self) -> bool:
         """Whether there are jobs and all are over."""
         return bool(self.jobs) and all(job.state.is_over for job in self.jobs.values())

@@ -147,7 +147,7 @@ def _job(row: Mapping[str, Any]) -> Job:
     failure = row.get("failure") or {}
     return Job(
         id=str(row["id"]),
-        state=JobState(row.get("state", JobState.WAITING)),
+        state=_state(row.get("state")),
         session=row.get("session", ""),
         entrypoint=row.get("entrypoint", ""),
         start_time=parse_rfc3339(row.get("startTime")),
@@ -155,6 +155,11 @@ def _job(row: Mapping[str, Any]) -> Job:
         exit_code=row.get("exitCode"),
         failure=Failure(failure.get("message", ""), failure.get("errorType")) if failure else None,
     )
+
+
+def _state(word: object) -> JobState:
+    """Read a state; a word that only another version knows is read anew from Ray."""
+    return next((state for state in JobState if state == word), JobState.WAITING)
 
 
 def _digest(log: Mapping[str, Any]) -> LogDigest:

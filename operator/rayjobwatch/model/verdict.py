@@ -37,7 +37,7 @@ def summary_of(state: WatchState) -> str:
     """Return one line for people: how the gravest job ended, or what is being waited for."""
     if state.is_finished:
         return _end_summary(state)
-    trouble = state.problem or state.unreachable
+    trouble = state.trouble
     if trouble:
         return trouble.message
     waiting = _ids(state, JobState.WAITING)
@@ -53,7 +53,7 @@ def stale_since(state: WatchState) -> datetime | None:
 def _ready(state: WatchState) -> Condition:
     if state.is_finished:
         return Condition("Ready", "True", "Finished", "every watched job is over")
-    trouble = state.problem or state.unreachable
+    trouble = state.trouble
     if trouble:
         return Condition("Ready", "False", trouble.reason, trouble.message)
     if state.reachable:
@@ -65,7 +65,7 @@ def _dashboard_reachable(state: WatchState) -> Condition:
     kind = "DashboardReachable"
     if state.is_finished:
         return Condition(kind, "Unknown", "NoLongerAsked", "every watched job is over: nothing is asked any more")
-    trouble = state.unreachable or state.problem
+    trouble = state.trouble
     if trouble:
         message = trouble.message
         if since := stale_since(state):
@@ -102,7 +102,7 @@ def _succeeded(state: WatchState) -> Condition:
 
 
 def _open_jobs(state: WatchState) -> tuple[str, str]:
-    trouble = state.problem or state.unreachable
+    trouble = state.trouble
     if trouble and not any(job.seen for job in state.jobs.values()):
         return trouble.reason, trouble.message
     waiting = _ids(state, JobState.WAITING)
