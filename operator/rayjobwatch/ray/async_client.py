@@ -1,6 +1,7 @@
 """`AsyncRayClient`: everything of a Ray dashboard, with asyncio. The methods are described in `RayClient`."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -191,7 +192,12 @@ class AsyncRayClient(ClientBase):
             job_id, timeout, protocol, cheap_lookup=lookup is not None, cursor=cursor, limits=limits,
             idle_timeout=idle_timeout, reconnect=reconnect, pace=pace,
         )  # fmt: skip
-        return self._transport.stream(plan, self.get_job if lookup is None else lookup)
+        if lookup is None:
+            lookup = partial(self._look_up, timeout)
+        return self._transport.stream(plan, lookup)
+
+    async def _look_up(self, timeout: float, job_id: str) -> JobDetails:  # noqa: ASYNC109
+        return await self._transport.run(endpoints.get_job(job_id, min(timeout, self._settings.timeout.whole)))
 
     # The cluster
 

@@ -1,8 +1,9 @@
 """`RayClient`: everything of a Ray dashboard, in the caller's own thread."""
 
 from collections.abc import Callable, Collection, Generator, Mapping
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from rayjobwatch.ray import endpoints, job_plans, serve, state
 from rayjobwatch.ray.base import CLOCK, ClientBase
@@ -24,6 +25,8 @@ class RayClient(ClientBase):
     Every method raises `ClientError` and nothing else. Safe for use from many threads: it has none of its own, a
     call runs in its caller's, and `close` from any thread ends the calls and tails of all others with 503.
     """
+
+    _connect_at_call: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -224,7 +227,13 @@ class RayClient(ClientBase):
             job_id, timeout, protocol, cheap_lookup=lookup is not None, cursor=cursor, limits=limits,
             idle_timeout=idle_timeout, reconnect=reconnect, pace=pace,
         )  # fmt: skip
-        return self._transport.stream(plan, self.get_job if lookup is None else lookup)
+        connect_now = protocol in self._connect_at_call
+        if lookup is None:
+            lookup = partial(self._look_up, timeout)
+        return self._transport.stream(plan, lookup, connect_now=connect_now)
+
+    def _look_up(self, timeout: float, job_id: str) -> JobDetails:
+        return self._transport.run(endpoints.get_job(job_id, min(timeout, self._settings.timeout.whole)))
 
     # The cluster
 

@@ -19,7 +19,7 @@ def list_jobs() -> Plan[JobList]:
 def get_job(job_id: str, timeout: float | None = None) -> Plan[JobDetails]:
     """Ask for one job."""
     operation = f"get_job({job_id!r})"
-    request = Request(operation=operation, path=f"/api/jobs/{check_id(job_id)}", total=timeout, connect=timeout)
+    request = Request(operation=operation, path=f"/api/jobs/{check_id(job_id)}", total=timeout)
     return job_of((yield from fetch_json(request)), operation)
 
 
@@ -46,7 +46,7 @@ def agent_log(job: JobDetails, offset: int, connect: float) -> Request:
     return Request(
         operation=f"tail_job_logs({job.job_id!r}) of the agent",
         origin=agent, path=f"/logs/job-driver-{check_id(job.submission_id)}.log",
-        headers=(("Range", f"bytes={offset}-"),), connect=connect,
+        headers=(("Range", f"bytes={offset}-"),), connect=connect, total=connect,
     )  # fmt: skip
 
 
@@ -60,7 +60,11 @@ def log_file(job: JobDetails, connect: float | None = None) -> Request:
         ("lines", "-1"), ("timeout", "300"), ("format", "text"),
     )  # fmt: skip
     return Request(
-        operation=f"reading the log of job {job.job_id!r}", path="/api/v0/logs/file", query=query, connect=connect
+        operation=f"reading the log of job {job.job_id!r}",
+        path="/api/v0/logs/file",
+        query=query,
+        connect=connect,
+        total=connect,
     )
 
 

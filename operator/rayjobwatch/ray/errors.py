@@ -17,7 +17,7 @@ ClientError                     status_code (also `status`), one printable line,
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import httpcore
 import httpx
@@ -131,6 +131,8 @@ class ClientClosedError(UnavailableError):
     """The client was closed while, or before, the call ran."""
 
 
+# What a connection that was kept too long ends in, at once: a request that changes nothing is sent once more.
+STALE: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 TRANSPORT_FAILURES: Final = (
     httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpcore.TimeoutException, httpcore.NetworkError,
     httpcore.ProtocolError, httpcore.ConnectionNotAvailable, OSError, UnicodeError,
@@ -188,6 +190,13 @@ def last_line(body: bytes) -> str:
         return ""
     line = text.rpartition("\n")[2].strip()
     return "" if line.startswith(("Traceback", 'File "', "<")) else sanitize(line)
+
+
+def without_variables(reason: str, runtime_env: Any) -> str:
+    """Take the values of a runtime environment's variables out of a server's reason."""
+    variables = runtime_env.get("env_vars") if isinstance(runtime_env, Mapping) else None
+    values = [str(value) for value in variables.values() if value] if isinstance(variables, Mapping) else []
+    return sanitize(reason, tuple(sorted(values, key=len, reverse=True)))
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import weakref
 from collections.abc import Iterable
 from ssl import SSLContext
@@ -78,8 +79,14 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore wants to know about the connection."""
         if info == "is_readable":  # of an idle connection: it was closed by the server
-            return self._reader.at_eof() or self._writer.transport.is_closing()
+            return self._writer.transport.is_closing() or _is_readable(self._writer.get_extra_info("socket").fileno())
         return self._writer.get_extra_info(info)
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return descriptor < 0 or bool(poll.poll(0))
 
 
 class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):

@@ -14,6 +14,7 @@ from rayjobwatch.ray.errors import (
     ThrottledError,
     UnavailableError,
     last_line,
+    without_variables,
 )
 from rayjobwatch.ray.inputs import check_seconds
 from rayjobwatch.ray.jobs import Record
@@ -131,7 +132,8 @@ def deploy_application(config: Any, wait: float | None, clock: Callable[[], floa
         if app is not None and (wait is None or app.status == "RUNNING"):
             return app
         if app is not None and app.status == "DEPLOY_FAILED":
-            raise RefusedError(f"{operation}: {last_line(app.message.encode()) or 'the deployment failed'}")
+            reason = without_variables(last_line(app.message.encode()), config.get("runtime_env"))
+            raise RefusedError(f"{operation}: {reason or 'the deployment failed'}")
         if clock() >= until:
             state = "not there yet" if app is None else app.status
             if wait is None and app is None:
@@ -154,7 +156,10 @@ def _put(config: Mapping[str, Any], operation: str) -> Plan[None]:
     )  # fmt: skip
     response: Response = yield request
     if response.status != 200:
-        raise error_of(response, operation, last_line(response.body) if response.status == 400 else "")
+        reason = last_line(response.body) if response.status == 400 else ""
+        for app in config["applications"]:
+            reason = without_variables(reason, app.get("runtime_env"))
+        raise error_of(response, operation, reason)
 
 
 def delete_application(name: str, wait: float | None, clock: Callable[[], float]) -> Plan[None]:

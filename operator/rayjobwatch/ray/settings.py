@@ -71,6 +71,14 @@ class Settings:
         headers.update(request.headers)
         return headers
 
+    def scrubbed(self, status: int, body: bytes) -> bytes:
+        """Return a body; that of an error without what we sent, for a server may echo it."""
+        if status < 400:
+            return body
+        for secret in (self.token, *(value for _, value in self.headers)):
+            body = body.replace(secret.encode(), b"***") if secret else body
+        return body
+
     def limits_of(self, request: Request) -> dict[str, float]:
         """Return the time limits of a request's steps, as httpx wants them."""
         connect = request.connect or self.timeout.connect

@@ -16,6 +16,7 @@ from rayjobwatch.ray.errors import (
     ServerError,
     UnavailableError,
     last_line,
+    without_variables,
 )
 from rayjobwatch.ray.inputs import check_new_id
 from rayjobwatch.ray.packaging import Package, pack
@@ -127,7 +128,7 @@ def _submit(request: Request, body: Mapping[str, Any], job_id: str) -> Plan[str]
         reason = last_line(response.body) if response.status in {400, 500} else ""
         if "already exists" in reason:
             raise JobStateError(f"{request.operation}: a job with this id already exists; take another one")
-        shown = _without(reason, body) if response.status == 400 else ""
+        shown = without_variables(reason, body.get("runtime_env")) if response.status == 400 else ""
         failure = error_of(response, request.operation, shown)
         if response.status < 500:
             raise failure
@@ -140,14 +141,6 @@ def _id_of(answer: Any, operation: str) -> str:
     if isinstance(answer, dict) and isinstance(answer.get("submission_id"), str):
         return str(answer["submission_id"])
     raise ServerError(f"{operation}: the answer is not Ray's")
-
-
-def _without(reason: str, body: Mapping[str, Any]) -> str:
-    """Take the values of the caller's variables out of a reason."""
-    variables = (body.get("runtime_env") or {}).get("env_vars") or {}
-    for value in sorted((each for each in variables.values() if each), key=len, reverse=True):
-        reason = reason.replace(value, "***")
-    return reason
 
 
 def _is_there(job_id: str, body: Mapping[str, Any]) -> Plan[bool]:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import httpcore
 import httpx
 
-from rayjobwatch.ray.errors import TRANSPORT_FAILURES, ClientClosedError, ClientError, ServerError, failure_of
+from rayjobwatch.ray.errors import STALE, TRANSPORT_FAILURES, ClientClosedError, ClientError, ServerError, failure_of
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend
@@ -99,7 +99,13 @@ class AsyncTransport:
 
     async def send(self, request: Request) -> httpx.Response:
         """Send a request; its body is still to be read."""
-        return await self._http.send(self.build(request), stream=True)
+        built = self.build(request)
+        try:
+            return await self._http.send(built, stream=True)
+        except STALE:
+            if request.method != "GET":
+                raise
+        return await self._http.send(built, stream=True)
 
     @property
     def open_connections(self) -> int:
@@ -170,7 +176,8 @@ class AsyncChannel:
                     raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
         finally:
             await response.aclose()
-        return Response(response.status_code, response.headers, bytes(body))
+        scrubbed = self._transport.settings.scrubbed(response.status_code, bytes(body))
+        return Response(response.status_code, response.headers, scrubbed)
 
     async def _start(self, request: Request) -> Response:
         await self.close()

@@ -9,7 +9,7 @@ import httpcore
 import httpx
 
 from rayjobwatch.ray.cursor import START
-from rayjobwatch.ray.errors import TRANSPORT_FAILURES, ClientClosedError, ClientError, ServerError, failure_of
+from rayjobwatch.ray.errors import STALE, TRANSPORT_FAILURES, ClientClosedError, ClientError, ServerError, failure_of
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_sync import PooledTransport, TrackedBackend
@@ -68,16 +68,17 @@ class SyncTransport:
             plan.close()
             channel.close()
 
-    def stream(self, plan: Plan[None], lookup: SyncLookup, *, eager: bool = False) -> Generator[LogBatch, None, None]:
-        """Run a tail; yield its batches. `eager`: find its source before this returns, not at the first `next`."""
-        channel = SyncChannel(self, lookup)
-        batches = self._batches(plan, channel, connect_only=eager)
-        if eager:
+    def stream(
+        self, plan: Plan[None], lookup: SyncLookup, *, connect_now: bool = False
+    ) -> Generator[LogBatch, None, None]:
+        """Run a tail; yield its batches. `connect_now`: find its source before this returns."""
+        batches = self._batches(plan, SyncChannel(self, lookup), connect_now=connect_now)
+        if connect_now:
             next(batches, None)
         return batches
 
     def _batches(
-        self, plan: Plan[None], channel: "SyncChannel", *, connect_only: bool
+        self, plan: Plan[None], channel: "SyncChannel", *, connect_now: bool
     ) -> Generator[LogBatch, None, None]:
         try:
             effect = next(plan)
@@ -86,7 +87,7 @@ class SyncTransport:
                     yield effect
                     effect = next(plan)
                     continue
-                if connect_only and isinstance(effect, Connected):
+                if connect_now and isinstance(effect, Connected):
                     yield _NOTHING
                 effect = advance(plan, channel.carry_out(effect))
         except StopIteration:
@@ -120,6 +121,11 @@ class SyncTransport:
             request.method, self.settings.url(request), headers=self.settings.headers_of(request),
             content=request.body, extensions={"timeout": self.settings.limits_of(request)},
         )  # fmt: skip
+        try:
+            return self._http.send(built, stream=True)
+        except STALE:
+            if request.method != "GET":
+                raise
         return self._http.send(built, stream=True)
 
     def close(self) -> None:
@@ -180,7 +186,8 @@ class SyncChannel:
                     raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
         finally:
             response.close()
-        return Response(response.status_code, response.headers, bytes(body))
+        scrubbed = self._transport.settings.scrubbed(response.status_code, bytes(body))
+        return Response(response.status_code, response.headers, scrubbed)
 
     def _start(self, request: Request) -> Response:
         self.close()
