@@ -51,6 +51,7 @@ format: $(READY) ## Format the sources.
 bench: $(READY) ## Measure the Ray client beside Ray's own, in one run.
 	@$(BIN)/python -m tests.localcluster prepare
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.verdict
 
 requirements: $(READY) ## Show which test checks which requirement of the Ray client.
 	@$(BIN)/python -m tests.requirements
