@@ -37,9 +37,9 @@ def cache_dir() -> Path:
     return directory
 
 
-def fingerprint(*files: Path) -> str:
-    """Twelve hex digits that change when any byte of the files does."""
-    digest = hashlib.sha256()
+def fingerprint(*files: Path, text: str = "") -> str:
+    """Twelve hex digits that change when any byte of the files or of the text does."""
+    digest = hashlib.sha256(text.encode())
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -144,6 +144,8 @@ class Demo:
             self.controller.end()
         self.ray_head.stop()
         self.control_plane.stop()
+        if self.control_plane.is_foreign:
+            say(f"left in the cluster of KUBECONFIG: namespace {NAMESPACE}, and what manifests/rbac installs")
 
     def leave(self) -> None:
         """Let it all go on, and say how to use and end it."""
