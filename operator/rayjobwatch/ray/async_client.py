@@ -26,7 +26,7 @@ class AsyncRayClient(ClientBase):
     event loop; `aclose` ends the calls and tails of all tasks with 503.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         base_url: str,
         token: str | None = None,
@@ -37,10 +37,11 @@ class AsyncRayClient(ClientBase):
         verify: Verify = True,
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
+        max_websocket_tails: int = 20,
     ) -> None:
         super().__init__(
             base_url, token, timeout=timeout, stream_limits=stream_limits, agents=agents, verify=verify,
-            headers=headers, proxy=proxy,
+            headers=headers, proxy=proxy, max_websocket_tails=max_websocket_tails,
         )  # fmt: skip
         self._transport = AsyncTransport(self._settings)
 

@@ -29,11 +29,13 @@ class ClientBase:
     verify: True, False, the path of a CA file, or an `ssl.SSLContext`.
     headers: more headers for the dashboard (a proxy's, say).  proxy: URL of an HTTP proxy; the environment's are
     not used.
+    max_websocket_tails: how many WebSockets this client opens at a time: a Ray head hangs at 100. With all in use
+    `auto` follows by other ways and `websocket` waits for one, for its connection timeout.
 
     Wrong values are a `ClientError` 400.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         base_url: str,
         token: str | None = None,
@@ -44,8 +46,17 @@ class ClientBase:
         verify: Verify = True,
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
+        max_websocket_tails: int = 20,
     ) -> None:
-        self._settings = Settings.of(base_url, token, timeout=timeout, verify=verify, headers=headers, proxy=proxy)
+        self._settings = Settings.of(
+            base_url,
+            token,
+            timeout=timeout,
+            verify=verify,
+            headers=headers,
+            proxy=proxy,
+            max_websocket_tails=max_websocket_tails,
+        )
         if agents is not None and not callable(agents):
             raise InvalidInputError("agents must be a function of an address, or None")
         self._agents = agents

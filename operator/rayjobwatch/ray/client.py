@@ -28,7 +28,7 @@ class RayClient(ClientBase):
 
     _connect_at_call: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         base_url: str,
         token: str | None = None,
@@ -39,10 +39,11 @@ class RayClient(ClientBase):
         verify: Verify = True,
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
+        max_websocket_tails: int = 20,
     ) -> None:
         super().__init__(
             base_url, token, timeout=timeout, stream_limits=stream_limits, agents=agents, verify=verify,
-            headers=headers, proxy=proxy,
+            headers=headers, proxy=proxy, max_websocket_tails=max_websocket_tails,
         )  # fmt: skip
         self._transport = SyncTransport(self._settings)
 

@@ -5,7 +5,7 @@ from typing import Final
 from rayjobwatch.ray.errors import ServerError
 from rayjobwatch.ray.inputs import check_id, check_origin
 from rayjobwatch.ray.jobs import JobDetails, JobList, RayVersion, job_of, jobs_of, version_of
-from rayjobwatch.ray.wire import Plan, Request, fetch_json
+from rayjobwatch.ray.wire import LARGEST_LIST, Plan, Request, fetch_json
 
 _LARGEST_LOG: Final = 1 << 30
 
@@ -13,7 +13,9 @@ _LARGEST_LOG: Final = 1 << 30
 def list_jobs() -> Plan[JobList]:
     """Ask for all jobs of the cluster."""
     operation = "list_jobs"
-    return jobs_of((yield from fetch_json(Request(operation=operation, path="/api/jobs/"))), operation)
+    return jobs_of(
+        (yield from fetch_json(Request(operation=operation, path="/api/jobs/", max_body=LARGEST_LIST))), operation
+    )
 
 
 def get_job(job_id: str, timeout: float | None = None) -> Plan[JobDetails]:
@@ -68,7 +70,7 @@ def log_file(job: JobDetails, connect: float | None = None) -> Request:
     )
 
 
-def log_socket(job_id: str, key: str, timeout: float) -> Request:
+def log_socket(job_id: str, key: str, timeout: float, *, queue: float) -> Request:
     """Ask for the WebSocket tail of a job's log. No extension is offered: compression kills Ray's tail."""
     headers = (
         ("Connection", "Upgrade"), ("Upgrade", "websocket"),
@@ -76,5 +78,5 @@ def log_socket(job_id: str, key: str, timeout: float) -> Request:
     )  # fmt: skip
     return Request(
         operation=f"tail_job_logs({job_id!r}) by WebSocket", path=f"/api/jobs/{check_id(job_id)}/logs/tail",
-        headers=headers, connect=timeout, read=timeout, total=timeout,
+        headers=headers, connect=timeout, read=timeout, total=timeout, queue=queue,
     )  # fmt: skip

@@ -154,6 +154,11 @@ def failure_of(error: Exception, operation: str) -> ClientError:
     return UnavailableError(f"{operation}: the connection broke ({type(error).__name__})")
 
 
+def no_slot(operation: str, slots: int) -> ClientError:
+    """Return the error of a tail that found all WebSocket slots of its client in use."""
+    return UnavailableError(f"{operation}: all {slots} WebSocket tails of this client are in use")
+
+
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error

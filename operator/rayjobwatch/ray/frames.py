@@ -14,7 +14,7 @@ from rayjobwatch.ray.errors import ServerError, UnavailableError
 
 _MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN: Final = 0x80
-_DATA: Final = {0x0, 0x1, 0x2}
+_DATA: Final = {0x0, 0x1}
 _CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
 _TEXT_FRAME: Final = _FIN | 0x1
 

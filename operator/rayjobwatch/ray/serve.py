@@ -18,7 +18,7 @@ from rayjobwatch.ray.errors import (
 )
 from rayjobwatch.ray.inputs import check_seconds
 from rayjobwatch.ray.jobs import Record
-from rayjobwatch.ray.wire import Plan, Request, Response, Wait, error_of, fetch_json
+from rayjobwatch.ray.wire import LARGEST_LIST, Plan, Request, Response, Wait, error_of, fetch_json
 
 _PATH: Final = "/api/serve/applications/"
 _KEPT: Final = ("proxy_location", "http_options", "grpc_options", "logging_config", "target_capacity")
@@ -99,7 +99,7 @@ def _is_redacted(value: Any) -> bool:
 
 
 def _look(operation: str) -> Plan[_Serve]:
-    return _Serve((yield from fetch_json(Request(operation=operation, path=_PATH))), operation)
+    return _Serve((yield from fetch_json(Request(operation=operation, path=_PATH, max_body=LARGEST_LIST))), operation)
 
 
 def list_applications() -> Plan[list[ServeApplication]]:

@@ -10,7 +10,7 @@ import httpcore
 import httpx
 
 from rayjobwatch.ray.errors import InvalidInputError
-from rayjobwatch.ray.inputs import Timeout, check_token, check_url, timeout_of
+from rayjobwatch.ray.inputs import Timeout, check_count, check_token, check_url, timeout_of
 from rayjobwatch.ray.wire import Request
 
 MOST_CONNECTIONS: Final = 512
@@ -30,6 +30,7 @@ class Settings:
 
     base_url: str
     timeout: Timeout
+    max_websocket_tails: int
     tls: ssl.SSLContext
     proxy: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
@@ -45,11 +46,13 @@ class Settings:
         verify: Verify,
         headers: Mapping[str, str] | None,
         proxy: str | None,
+        max_websocket_tails: int,
     ) -> "Settings":
         """Check what the caller gave; 400 for what is wrong."""
         return cls(
             base_url=check_url(base_url),
             timeout=timeout_of(timeout),
+            max_websocket_tails=check_count(max_websocket_tails, "max_websocket_tails"),
             tls=tls_context(verify),
             proxy=None if proxy is None else check_url(proxy, "proxy"),
             token=check_token(token),

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 from rayjobwatch.ray.errors import InvalidInputError, NotFoundError, ServerError, last_line
 from rayjobwatch.ray.inputs import check_count, check_id
 from rayjobwatch.ray.jobs import Record
-from rayjobwatch.ray.wire import Plan, Request, Response, error_of, fetch_json, json_of
+from rayjobwatch.ray.wire import LARGEST_LIST, Plan, Request, Response, error_of, fetch_json, json_of
 
 MOST_ROWS: Final = 10_000
 Filter = tuple[str, str, Any]
@@ -72,7 +72,7 @@ def list_state(
     query = [("limit", str(check_count(limit, "limit", 1, MOST_ROWS))), *_filter_query(filters)]
     if detail:
         query.append(("detail", "true"))
-    request = Request(operation=operation, path=f"/api/v0/{resource}", query=tuple(query))
+    request = Request(operation=operation, path=f"/api/v0/{resource}", query=tuple(query), max_body=LARGEST_LIST)
     response: Response = yield request
     if response.status != 200:
         reason = _message(response) if response.status == 400 else ""
@@ -179,7 +179,8 @@ def node_resources() -> Plan[dict[str, dict[str, Resources]]]:
     """Return total and free resources of each node that is alive."""
     nodes = yield from list_state("nodes", NodeDetails)
     used = _used(
-        (yield from fetch_json(Request(operation="node_resources", path="/api/cluster_status"))), "node_resources"
+        (yield from fetch_json(Request(operation="node_resources", path="/api/cluster_status", max_body=LARGEST_LIST))),
+        "node_resources",
     )
     return {node.node_id: _with_free(_total(node), used.get(node.node_id, {})) for node in nodes if node.alive}
 

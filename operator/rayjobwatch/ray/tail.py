@@ -113,7 +113,7 @@ class Tail:
         """Follow the text tail. It may end too early without a word, so its end is checked against the bytes."""
         state, auto = self.state, self.spec.protocol == "auto"
         known = state.over
-        yield from read_socket(state, connect, until_over=auto and not known)
+        yield from read_socket(state, connect, until_over=auto and not known, may_wait=not auto)
         if not state.over:
             yield from state.look()
         if not state.over:

@@ -26,7 +26,7 @@ def read_bytes(tail: TailState, rung: Rung, connect: float) -> Plan[None]:
         yield Close()
         raise error_of(head, request.operation)
     yield Close()
-    tail.progressed(rung)
+    tail.progressed()
 
 
 def _start(tail: TailState) -> int:

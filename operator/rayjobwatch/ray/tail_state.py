@@ -91,6 +91,7 @@ class TailState:
         self.clock = clock
         self.log = LineAssembler(spec.limits, spec.cursor)
         self.gone = False
+        self._furthest = spec.cursor.text_offset
         self._announced = False
         self.looked = self.heard = clock()
         self.worked: set[Rung] = set()
@@ -116,8 +117,12 @@ class TailState:
 
     def feed(self, data: bytes) -> Plan[None]:
         """Give out the lines that `data` completes."""
-        self.heard = self.clock()
         yield from self.log.feed(data)
+        position = self.log.cursor.text_offset + self.log.held_size
+        if position > self._furthest:  # and not what was heard before a connection broke in the middle of a line
+            self._furthest = position
+            self.heard = self.clock()
+            self.progressed()
 
     def opened(self, rung: Rung) -> Plan[None]:
         """Note that a source answers."""
@@ -130,10 +135,10 @@ class TailState:
             self._announced = True
             yield Connected()
 
-    def progressed(self, rung: Rung) -> None:
-        """Note that a source brought something new, or all that it has."""
+    def progressed(self) -> None:
+        """Note that something new came, or all that there is."""
         self.sources.reset()
-        self.strikes[rung] = 0
+        self.strikes.clear()
 
     def rest(self, seconds: float) -> Plan[None]:
         """Wait, and look at the job now and then; return at once when it is over."""

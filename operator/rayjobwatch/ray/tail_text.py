@@ -13,13 +13,13 @@ from rayjobwatch.ray.wire import Close, Open, Plan, Read, Response, Write, error
 _CLOSES_WITHIN: Final = 15.0
 
 
-def read_socket(tail: TailState, connect: float, *, until_over: bool) -> Plan[None]:
+def read_socket(tail: TailState, connect: float, *, until_over: bool, may_wait: bool) -> Plan[None]:
     """Read the text tail until the server closes it, or with `until_over` until the job is over and all is quiet.
 
     A server whose job is over closes its tails some seconds later; one that does not is left after 15 s.
     """
     key = new_key()
-    request = log_socket(tail.spec.job_id, key, connect)
+    request = log_socket(tail.spec.job_id, key, connect, queue=connect if may_wait else 0.0)
     head: Response = yield Open(request)
     if head.status != 101:
         yield Close()
@@ -87,7 +87,6 @@ class _Text:
         if allowed < frames:
             pieces = pieces[: len(pieces) - frames + allowed]
         if any(pieces):
-            self._tail.progressed(Rung.SOCKET)
             yield from self._tail.feed(b"".join(pieces))
         if allowed < frames:
             raise log.meter.exceeded("messages")

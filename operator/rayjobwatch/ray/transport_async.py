@@ -7,7 +7,16 @@ from typing import Any, Final, TypeVar
 import httpcore
 import httpx
 
-from rayjobwatch.ray.errors import STALE, TRANSPORT_FAILURES, ClientClosedError, ClientError, ServerError, failure_of
+from rayjobwatch.ray.errors import (
+    STALE,
+    TRANSPORT_FAILURES,
+    ClientClosedError,
+    ClientError,
+    RequestTimeoutError,
+    ServerError,
+    failure_of,
+    no_slot,
+)
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend
@@ -40,6 +49,7 @@ class AsyncTransport:
         self.settings = settings
         self.closed = False
         self._scopes: set[asyncio.Timeout] = set()
+        self._slots = asyncio.BoundedSemaphore(settings.max_websocket_tails)
         self._sockets = AsyncTrackedBackend()
         self._http = httpx.AsyncClient(transport=AsyncPooledTransport(settings, self._sockets), trust_env=False)
 
@@ -107,6 +117,17 @@ class AsyncTransport:
                 raise
         return await self._http.send(built, stream=True)
 
+    async def take_slot(self, operation: str, seconds: float) -> Callable[[], None]:
+        """Take one of the client's WebSocket slots; return what gives it back."""
+        if self._slots.locked():
+            try:
+                await self.within(seconds, operation, self._slots.acquire())
+            except RequestTimeoutError:
+                raise no_slot(operation, self.settings.max_websocket_tails) from None
+        else:
+            await self._slots.acquire()
+        return self._slots.release
+
     @property
     def open_connections(self) -> int:
         """How many sockets are open."""
@@ -135,6 +156,7 @@ class AsyncChannel:
         self._open: httpx.Response | None = None
         self._body: AsyncIterator[bytes] | None = None
         self._request: Request | None = None
+        self._give_back: Callable[[], None] | None = None
 
     async def carry_out(self, effect: Effect) -> Any:
         """Carry out an effect; return its result, or the `ClientError` that it ended in."""
@@ -182,6 +204,8 @@ class AsyncChannel:
     async def _start(self, request: Request) -> Response:
         await self.close()
         self._request = request
+        if request.queue is not None:
+            self._give_back = await self._transport.take_slot(request.operation, request.queue)
         seconds = self._transport.settings.head_within(request)
         self._open = await self._transport.within(seconds, request.operation, self._transport.send(request))
         self._body = self._open.aiter_raw() if self._open.status_code != 101 else None
@@ -224,5 +248,10 @@ class AsyncChannel:
     async def close(self) -> None:
         """Drop what is open."""
         answer, self._open, self._body = self._open, None, None
-        if answer is not None:
-            await answer.aclose()
+        give_back, self._give_back = self._give_back, None
+        try:
+            if answer is not None:
+                await answer.aclose()
+        finally:
+            if give_back is not None:
+                give_back()

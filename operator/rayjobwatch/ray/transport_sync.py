@@ -9,7 +9,15 @@ import httpcore
 import httpx
 
 from rayjobwatch.ray.cursor import START
-from rayjobwatch.ray.errors import STALE, TRANSPORT_FAILURES, ClientClosedError, ClientError, ServerError, failure_of
+from rayjobwatch.ray.errors import (
+    STALE,
+    TRANSPORT_FAILURES,
+    ClientClosedError,
+    ClientError,
+    ServerError,
+    failure_of,
+    no_slot,
+)
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_sync import PooledTransport, TrackedBackend
@@ -42,6 +50,7 @@ class SyncTransport:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._closing = threading.Event()
+        self._slots = threading.BoundedSemaphore(settings.max_websocket_tails)
         self._sockets = TrackedBackend()
         self._http = httpx.Client(transport=PooledTransport(settings, self._sockets), trust_env=False)
 
@@ -128,6 +137,16 @@ class SyncTransport:
                 raise
         return self._http.send(built, stream=True)
 
+    def take_slot(self, operation: str, seconds: float) -> Callable[[], None]:
+        """Take one of the client's WebSocket slots; return what gives it back."""
+        until = time.monotonic() + seconds
+        while not self._slots.acquire(timeout=0.1 if seconds else 0):
+            if self.closed:
+                raise ClientClosedError(f"{operation}: the client was closed")
+            if time.monotonic() >= until:
+                raise no_slot(operation, self.settings.max_websocket_tails)
+        return self._slots.release
+
     def close(self) -> None:
         """End everything that waits, in whatever thread, with 503, and close every connection."""
         self._closing.set()
@@ -145,6 +164,7 @@ class SyncChannel:
         self._open: httpx.Response | None = None
         self._body: Iterator[bytes] | None = None
         self._request: Request | None = None
+        self._give_back: Callable[[], None] | None = None
 
     def carry_out(self, effect: Effect) -> Any:
         """Carry out an effect; return its result, or the `ClientError` that it ended in."""
@@ -192,6 +212,8 @@ class SyncChannel:
     def _start(self, request: Request) -> Response:
         self.close()
         self._request = request
+        if request.queue is not None:
+            self._give_back = self._transport.take_slot(request.operation, request.queue)
         seconds = self._transport.settings.head_within(request)
         answer = self._transport.within(seconds, request.operation, lambda: self._transport.send(request))
         self._open = answer
@@ -224,5 +246,10 @@ class SyncChannel:
     def close(self) -> None:
         """Drop what is open."""
         answer, self._open, self._body = self._open, None, None
-        if answer is not None:
-            answer.close()
+        give_back, self._give_back = self._give_back, None
+        try:
+            if answer is not None:
+                answer.close()
+        finally:
+            if give_back is not None:
+                give_back()

@@ -8,13 +8,15 @@ tests run them without a network.
 import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from rayjobwatch.ray.errors import ClientError, ServerError, answer_error
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 
 T = TypeVar("T")
+
+LARGEST_LIST: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Request:
     operation: what a user would call this, for messages.  path: below the base URL, already quoted.
     origin: another server than the dashboard (the driver's agent), `http://host:port`.
     connect, read, total: seconds, None for the client's own.  max_body: bytes of answer that are accepted.
+    queue: of an upgrade: how long to wait for one of the client's WebSocket slots, 0 for not at all.
     """
 
     operation: str
@@ -36,7 +39,8 @@ class Request:
     connect: float | None = None
     read: float | None = None
     total: float | None = None
-    max_body: int = 64 * 1024 * 1024
+    max_body: int = 8 << 20
+    queue: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
