@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.localcluster.binaries import Binaries, ensure_binaries
+from tests.localcluster.cache import say
 from tests.localcluster.kubectl import Cluster, write_kubeconfig
 from tests.localcluster.processes import LOOPBACK, ClusterError, Guarded, clean_environment, free_ports, wait_for
 
@@ -69,10 +70,11 @@ class ControlPlane(Cluster):
         for attempt in range(START_ATTEMPTS):
             try:
                 return self._start_once(binaries)
-            except ClusterError:
+            except ClusterError as error:
                 self.stop()
                 if attempt == START_ATTEMPTS - 1:
                     raise
+                say(f"the control plane did not start, once more: {error}")
         return None
 
     def stop(self) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.localcluster.cache import say
 from tests.localcluster.guard import descendants
 from tests.localcluster.processes import (
     LOOPBACK,
@@ -126,10 +127,11 @@ class RayHead:
         for attempt in range(START_ATTEMPTS):
             try:
                 return self._start_once()
-            except ClusterError:
+            except ClusterError as error:
                 self.stop()
                 if attempt == START_ATTEMPTS - 1:
                     raise
+                say(f"Ray did not start, once more: {error}")
             if not self._dashboard_command:  # never ran: nobody knows its addresses yet
                 self.ports = Ports.free()
         return None
