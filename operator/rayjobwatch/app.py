@@ -1,5 +1,6 @@
 """Wiring and life cycle of the controller."""
 
+import os
 import random
 import socket
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from rayjobwatch.settings import Settings
 
 async def run(settings: Settings) -> None:
     """Run the controller until it is told to stop (SIGTERM, SIGINT). Raises `KubeError` without a way to the API."""
+    # Else kopf names itself after the process' user, who has no name in many a container.
+    os.environ.setdefault("POD_ID", socket.gethostname())
     configuration = await load_configuration(settings.kubeconfig)
     async with KubeClient(configuration) as client:
         engine = Engine(client, settings, socket.gethostname())

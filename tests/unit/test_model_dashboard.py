@@ -112,8 +112,8 @@ def _status(condition: str, *, state: str = "ready", kind: str = "HeadPodReady",
 @pytest.mark.parametrize(
     ("cluster", "reason", "says"),
     [
-        (_cluster(), "RayClusterNotReady", "not provisioned yet"),
-        (_cluster({}), "RayClusterNotReady", "not provisioned yet"),
+        (_cluster(), "RayClusterNotReady", "no status yet"),
+        (_cluster({}), "RayClusterNotReady", "no status yet"),
         (_cluster({"state": "failed"}), "RayClusterNotReady", "its state is failed"),
         (_cluster(_status("False", reason="HeadPodNotFound")), "RayClusterNotReady", "False (HeadPodNotFound)"),
         (_cluster(_status("Unknown")), "RayClusterNotReady", "HeadPodReady is Unknown"),

@@ -96,6 +96,7 @@ class Engine:
             except KubeError as error:
                 logger.warning("RayJobWatches could not be listed: %s", error)
                 continue
+            self._reconciler.tidy()
             for key in keys | self._reconciler.known:
                 self.watch_changed(*key)
 

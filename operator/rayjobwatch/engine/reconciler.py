@@ -41,6 +41,7 @@ class Reconciler:
         self._clock = clock
         self._sessions = Sessions(lambda key: again(key, 0))
         self._watches: dict[WatchKey, Watch] = {}
+        self._changed: set[WatchKey] = set()
 
     @property
     def known(self) -> set[WatchKey]:
@@ -54,8 +55,11 @@ class Reconciler:
 
     def changed(self, key: WatchKey) -> None:
         """Read the watch anew the next time."""
-        if watch := self._watches.get(key):
-            watch.stale = True
+        self._changed.add(key)
+
+    def tidy(self) -> None:
+        """Forget what was looked up for watches that are gone."""
+        self._targets.keep({(key[0], name) for key, watch in self._watches.items() if (name := _cluster_name(watch))})
 
     async def close(self) -> None:
         """Close all sessions."""
@@ -77,9 +81,14 @@ class Reconciler:
 
     async def _current(self, key: WatchKey) -> Watch | None:
         watch = self._watches.get(key)
-        if watch and not watch.stale:
+        if watch and key not in self._changed:
             return watch
-        body = await self._client.get(RAY_JOB_WATCHES, *key)
+        self._changed.discard(key)
+        try:
+            body = await self._client.get(RAY_JOB_WATCHES, *key)
+        except KubeError:
+            self._changed.add(key)
+            raise
         if body is not None and body["metadata"].get("deletionTimestamp"):
             body = None
         if watch and (body is None or _uid(body) != _uid(watch.body)):
@@ -91,7 +100,7 @@ class Reconciler:
         watch = self._watches.get(key)
         if watch is None:
             watch = self._watches[key] = Watch.from_body(body)
-        watch.body, watch.status, watch.stale = body, body.get("status") or {}, False
+        watch.body, watch.status = body, body.get("status") or {}
         return watch
 
     async def _reconcile(self, key: WatchKey, watch: Watch, now: datetime) -> None:
@@ -162,7 +171,7 @@ class Reconciler:
             if error.status not in (404, 409):
                 raise
             logger.info("status of %s/%s not written, it is read anew: %s", *key, error)
-            watch.stale = True
+            self._changed.add(key)
             self._again(key, WRITE_SECONDS)
             return
         watch.status, watch.written = status, self._clock()

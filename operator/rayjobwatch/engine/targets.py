@@ -1,6 +1,7 @@
 """Finding the dashboard that a watch speaks of."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from rayjobwatch.kube.client import RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError
@@ -33,6 +34,19 @@ class Target:
     cluster: Body | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    task: asyncio.Task[Target]
+    began: float
+
+    def is_old(self, now: float) -> bool:
+        if not self.task.done():
+            return False
+        failed = self.task.cancelled() or self.task.exception() is not None
+        keep = KEEP_SECONDS if not failed and self.task.result().dashboard else RETRY_SECONDS
+        return failed or now - self.began >= keep
+
+
 class Targets:
     """Looks up dashboards, each RayCluster once for all watches on it."""
 
@@ -40,11 +54,15 @@ class Targets:
         self._client = client
         self._settings = settings
         self._clock = clock
-        self._known: dict[ClusterKey, tuple[float, Target]] = {}
+        self._lookups: dict[ClusterKey, _Lookup] = {}
 
     def forget(self, key: ClusterKey) -> None:
-        """Look the RayCluster up anew the next time."""
-        self._known.pop(key, None)
+        """Look the RayCluster up anew the next time, even where a lookup is under way."""
+        self._lookups.pop(key, None)
+
+    def keep(self, keys: Collection[ClusterKey]) -> None:
+        """Forget all RayClusters but `keys`."""
+        self._lookups = {key: lookup for key, lookup in self._lookups.items() if key in keys}
 
     async def find(self, namespace: str, spec: WatchSpec) -> Target:
         """Return where the dashboard of `spec` is. Raises `KubeError` when the API server cannot be asked."""
@@ -53,12 +71,11 @@ class Targets:
         if spec.ray_cluster is None:
             raise ValueError("a spec has rayCluster or dashboard")
         key = (namespace, spec.ray_cluster.name)
-        until, target = self._known.get(key, (0.0, Target()))
-        if self._clock() >= until:
-            target = await self._by_cluster(key)
-            keep = KEEP_SECONDS if target.dashboard else RETRY_SECONDS
-            self._known[key] = (self._clock() + keep, target)
-        return target
+        lookup = self._lookups.get(key)
+        if lookup is None or lookup.is_old(self._clock()):
+            task = asyncio.create_task(self._by_cluster(key), name=f"look up {namespace}/{key[1]}")
+            lookup = self._lookups[key] = _Lookup(task, self._clock())
+        return await asyncio.shield(lookup.task)
 
     def _by_url(self, url: str) -> Target:
         if is_allowed(url, self._settings.allowed_dashboard_urls):

@@ -30,7 +30,6 @@ class Watch:
     status: dict[str, Any] = field(default_factory=dict)
     session: ClusterSession | None = None
     written: float = float("-inf")
-    stale: bool = False
     over_since: dict[str, datetime] = field(default_factory=dict)
 
     @classmethod

@@ -5,6 +5,7 @@ KubeError            every failure; `status` is the HTTP status, 0 when no answe
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,17 +57,31 @@ EVENTS = Resource("", "v1", "events")
 async def load_configuration(kubeconfig: Path | None) -> Configuration:
     """Read how to reach the API server: from `kubeconfig`, else the pod's ServiceAccount, else KUBECONFIG."""
     configuration = Configuration()
-    try:
-        if kubeconfig is None:
-            try:
-                load_incluster_config(client_configuration=configuration)
-            except ConfigException:
-                await load_kube_config(client_configuration=configuration, persist_config=False)
+    if kubeconfig is None:
+        try:
+            load_incluster_config(client_configuration=configuration)
+        except ConfigException:
+            pass
         else:
-            await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
+            return configuration
+    files = str(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
+    try:
+        _check_files(files)
+        await load_kube_config(files, client_configuration=configuration, persist_config=False)
     except (ConfigException, OSError) as error:
-        raise KubeError(0, "Configuration", f"no way to the API server: {error}") from None
+        remedy = "run in a pod with a ServiceAccount, give --kubeconfig, or set KUBECONFIG"
+        raise KubeError(0, "Configuration", f"no way to the API server: {files}: {error}; {remedy}") from None
     return configuration
+
+
+def _check_files(files: str) -> None:
+    """Raise `OSError` unless one of `files`, joined as in KUBECONFIG, can be read: the library would not say."""
+    paths = [Path(name).expanduser() for name in files.split(os.pathsep) if name]
+    if not any(path.exists() for path in paths):
+        raise FileNotFoundError("no such file")
+    for path in paths:
+        if path.exists():
+            path.open("rb").close()
 
 
 class KubeClient:

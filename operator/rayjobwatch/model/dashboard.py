@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.text import clean_line
 
 DASHBOARD_PORT_NAME = "dashboard"
 _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
@@ -35,19 +36,27 @@ def cluster_problem(cluster: Mapping[str, Any]) -> Problem | None:
     conditions = _conditions(cluster)
     if cluster["metadata"].get("deletionTimestamp"):
         return Problem("RayClusterDeleting", f"RayCluster {name} is being deleted")
-    if (cluster.get("spec") or {}).get("suspend") or conditions.get("RayClusterSuspended", ("", ""))[0] == "True":
+    if (cluster.get("spec") or {}).get("suspend") or conditions.get("RayClusterSuspended", {}).get("status") == "True":
         return Problem("RayClusterSuspended", f"RayCluster {name} is suspended: waiting for it to be resumed")
-    status, reason = conditions.get("HeadPodReady", ("", ""))
-    state = (cluster.get("status") or {}).get("state") or "not provisioned yet"
-    if status == "True" or (not status and state == "ready"):
+    status = cluster.get("status") or {}
+    head = conditions.get("HeadPodReady")
+    if head["status"] == "True" if head else status.get("state") == "ready":
         return None
-    detail = f"HeadPodReady is {status} ({reason})" if status else f"its state is {state}"
-    return Problem("RayClusterNotReady", f"waiting for the head of RayCluster {name}: {detail}")
+    return Problem("RayClusterNotReady", f"waiting for the head of RayCluster {name}: {_lacking(name, status, head)}")
 
 
-def _conditions(cluster: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def _lacking(name: str, status: Mapping[str, Any], head: Mapping[str, str] | None) -> str:
+    if head:
+        said = ": ".join(part for part in (head.get("reason"), clean_line(head.get("message", ""), 200)) if part)
+        return f"HeadPodReady is {head['status']} ({said})"
+    if not status:
+        return f"it has no status yet; does KubeRay run, and does `kubectl describe raycluster {name}` show why not?"
+    return f"its state is {clean_line(str(status.get('state') or 'not said'), 64)}"
+
+
+def _conditions(cluster: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     items = (cluster.get("status") or {}).get("conditions") or []
-    return {item.get("type", ""): (item.get("status", ""), item.get("reason", "")) for item in items}
+    return {item.get("type", ""): {"status": "", **item} for item in items}
 
 
 def service_url(service: Mapping[str, Any], cluster_domain: str) -> str | Problem:
