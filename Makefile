@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' pyproject.toml
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 SOURCES := operator tests
 
 .PHONY: help demo test unit check lint format bench requirements test-oldest lock clean
@@ -60,10 +60,12 @@ test-oldest: $(READY) ## Run the Ray client's tests against the oldest supported
 	@$(BIN)/python -m tests.ray.oldest $(ARGS)
 
 lock: $(READY) ## Renew the lock files.
-	@$(LOCK) --all-extras --group dev -o requirements/dev.txt
-	@$(LOCK) --extra operator -o requirements/operator.txt
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --custom-compile-command 'make lock' --group build -o requirements/build.txt
+	@$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra operator -o requirements/operator.txt
+	@$(LOCK) --group build -o requirements/build.txt
+	@for name in ray ray-oldest go; do \
+		$(LOCK) tests/localcluster/$$name-requirements.in -o tests/localcluster/$$name-requirements.txt; \
+	done
 
 clean: ## Remove what was installed into the checkout.
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

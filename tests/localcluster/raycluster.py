@@ -53,6 +53,7 @@ def create_head_service(cluster: Cluster, namespace: str, name: str, *, dashboar
         if dashboard_port or port != "dashboard"
     ]
     reference = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": owner["uid"], "controller": True}
+    reference["blockOwnerDeletion"] = True
     service = _head_service_name(name)
     manifest = {
         "apiVersion": "v1",
@@ -69,10 +70,14 @@ def set_provisioning(cluster: Cluster, namespace: str, name: str) -> None:
     conditions = [
         _condition("HeadPodReady", "False", "ContainersNotReady", "containers with unready status: [ray-head]"),
         _condition(
-            "RayClusterProvisioned", "False", "RayClusterPodsProvisioning", "RayCluster Pods are being provisioned"
+            "RayClusterProvisioned",
+            "False",
+            "RayClusterPodsProvisioning",
+            "RayCluster Pods are being provisioned for first time",
         ),
+        *_NOT_SUSPENDED,
     ]
-    _set_status(cluster, namespace, name, {"conditions": conditions, "desiredWorkerReplicas": 0})
+    _set_status(cluster, namespace, name, {"conditions": conditions, "head": _lost_head(name), "endpoints": _ENDPOINTS})
 
 
 def set_head_ready(cluster: Cluster, namespace: str, name: str, *, head_ip: str, pod_name: str | None = None) -> None:
@@ -85,26 +90,19 @@ def set_head_ready(cluster: Cluster, namespace: str, name: str, *, head_ip: str,
             "AllPodRunningAndReadyFirstTime",
             "All Ray Pods are ready for the first time",
         ),
+        *_NOT_SUSPENDED,
     ]
     head = {"podIP": head_ip, "podName": pod_name or _pod_name(name)}
     head |= {"serviceIP": head_ip, "serviceName": _head_service_name(name)}
-    endpoints = {port: str(number) for port, number in PORTS.items()}
     _set_status(
-        cluster,
-        namespace,
-        name,
-        {"state": "ready", "reason": "", "conditions": conditions, "head": head, "endpoints": endpoints},
+        cluster, namespace, name, {"state": "ready", "conditions": conditions, "head": head, "endpoints": _ENDPOINTS}
     )
 
 
 def replace_head(cluster: Cluster, namespace: str, name: str, *, head_ip: str) -> None:
     """Lose the head pod, then have a new one of another name: the status in between, then the one after."""
-    _set_status(
-        cluster,
-        namespace,
-        name,
-        {"conditions": [_condition("HeadPodReady", "False", "HeadPodNotFound", "Head Pod not found")]},
-    )
+    conditions = [_condition("HeadPodReady", "False", "HeadPodNotFound", "Head Pod not found"), *_NOT_SUSPENDED]
+    _set_status(cluster, namespace, name, {"conditions": conditions, "head": _lost_head(name)})
     set_head_ready(cluster, namespace, name, head_ip=head_ip, pod_name=_pod_name(name))
 
 
@@ -117,7 +115,7 @@ def suspend(cluster: Cluster, namespace: str, name: str) -> None:
         _condition("RayClusterSuspending", "False", "RayClusterSuspending", ""),
         _condition("RayClusterSuspended", "True", "RayClusterSuspended", ""),
     ]
-    _set_status(cluster, namespace, name, {"state": "suspended", "conditions": conditions, "head": None})
+    _set_status(cluster, namespace, name, {"state": "suspended", "conditions": conditions, "head": _lost_head(name)})
 
 
 def delete(cluster: Cluster, namespace: str, name: str) -> None:
@@ -149,9 +147,19 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _lost_head(name: str) -> dict[str, str | None]:
+    """Return the head's part of a status without a running head pod: a merge patch takes the rest away."""
+    return {"serviceName": _head_service_name(name), "podIP": None, "podName": None, "serviceIP": None}
+
+
 def _head_service_name(name: str) -> str:
     return f"{name}-head-svc"
 
 
 def _pod_name(name: str) -> str:
     return f"{name}-head-{secrets.token_hex(3)[:5]}"
+
+
+_ENDPOINTS = {port: str(number) for port, number in PORTS.items()}
+# From the first status on, each with its own name as the reason.
+_NOT_SUSPENDED = [_condition(kind, "False", kind, "") for kind in ("RayClusterSuspending", "RayClusterSuspended")]

@@ -21,9 +21,11 @@ class Server:
         self.answer = answer
         self.go = asyncio.Event()
         self.asked = 0
+        self.asking = asyncio.Event()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Body | None:
         self.asked += 1
+        self.asking.set()
         answer = self.answer
         await self.go.wait()
         if isinstance(answer, KubeError):
@@ -54,8 +56,7 @@ async def test_a_change_during_a_lookup_is_not_overlooked() -> None:
     server = Server(cluster("ready"))
     finding = targets(server)
     first = asyncio.create_task(finding.find("ml", SPEC))
-    while not server.asked:
-        await asyncio.sleep(0)
+    await server.asking.wait()
     server.answer = cluster("suspended")
     finding.forget(("ml", "shared"))
     second = asyncio.create_task(finding.find("ml", SPEC))
