@@ -7,7 +7,7 @@ from pythonjsonlogger.json import JsonFormatter
 _FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 # At INFO these write a line for every handler call or request, URLs and handshake headers among them.
-_CHATTY = ("aiohttp.access", "httpx", "httpcore", "kopf.objects", "kubernetes", "websocket", "websockets")
+_CHATTY = ("aiohttp.access", "httpx", "httpcore", "kopf.objects", "kubernetes")
 
 
 def configure(log_format: str) -> None:
