@@ -82,11 +82,22 @@ class LineAssembler:
         elif self._held:
             chunk, last = b"".join([*self._held, chunk]), last + self._held_size
         self._drop()
+        block = self._short_block if self._all_short(chunk, start, last) else self._any_block
         while start < last:
-            end = self._stop(chunk, start, last)
-            yield from self._block(chunk[start:end])
+            stop = min(start + self._stride, last)
+            end = chunk.rfind(b"\n", start, stop) + 1 or chunk.index(b"\n", start) + 1
+            yield from block(chunk[start:end])
             start = end
         self._hold(chunk[last:])
+
+    def _all_short(self, chunk: bytes, start: int, last: int) -> bool:
+        """Whether no line is longer than the limit: there is a line end in every stretch of that size."""
+        reach = self.limits.max_message_size + 1
+        while last - start > reach:
+            start = chunk.rfind(b"\n", start, start + reach) + 1
+            if not start:
+                return False
+        return True
 
     def _hold(self, piece: bytes) -> None:
         room = self.limits.max_message_size + 1 - self._held_size
@@ -98,40 +109,35 @@ class LineAssembler:
     def _drop(self) -> None:
         self._held, self._held_size, self._held_end = [], 0, b""
 
-    def _stop(self, chunk: bytes, start: int, last: int) -> int:
-        """Return where a batch of at most `queue_size` lines that begins at `start` ends."""
-        stop = min(start + self._stride, last)
-        end = chunk.rfind(b"\n", start, stop) + 1 or chunk.index(b"\n", start) + 1
-        count = chunk.count(b"\n", start, end)
-        if count > self.limits.queue_size:
-            end -= len(chunk[start:end].split(b"\n", self.limits.queue_size)[-1])
-            self._stride = max(end - start, 256)
-        elif count * 2 <= self.limits.queue_size:
+    def _short_block(self, block: bytes) -> Iterator[LogBatch]:
+        """Give out whole lines, none of which is too long, in batches of at most `queue_size`."""
+        lines = block.decode("utf-8", "replace").split("\n")
+        lines.pop()
+        most = self.limits.queue_size
+        if len(lines) * 2 <= most:
             self._stride = min(self._stride * 2, _WIDEST)
-        return end
-
-    def _block(self, block: bytes) -> Iterator[LogBatch]:
-        text = block[:-1].decode("utf-8", "replace")
-        lines = text.split("\n")
-        limit = self.limits.max_message_size
-        bytes_a_character = 1 if len(text) == len(block) - 1 else 4
-        if len(block) > limit and max(map(len, lines)) * bytes_a_character > limit:
-            yield from self._block_with_long_lines(block)
-        else:
+        if len(lines) <= most:
             yield from self._plain(lines, block)
+            return
+        self._stride = max(self._stride // 2, 256)
+        while block:
+            rest = block.split(b"\n", most)[-1] if block.count(b"\n") > most else b""
+            part = block[: len(block) - len(rest)]
+            yield from self._plain(lines[:most], part)
+            block, lines = rest, lines[most:]
 
-    def _block_with_long_lines(self, block: bytes) -> Iterator[LogBatch]:
+    def _any_block(self, block: bytes) -> Iterator[LogBatch]:
         plain = start = 0
         while start < len(block):
             end = block.index(b"\n", start)
             if end - start > self.limits.max_message_size:
                 if plain < start:
-                    yield from self._plain(_texts(block[plain:start]), block[plain:start])
+                    yield from self._short_block(block[plain:start])
                 yield from self._long(block[start:end], end - start, block[start:end], terminated=True)
                 plain = end + 1
             start = end + 1
         if plain < len(block):
-            yield from self._plain(_texts(block[plain:]), block[plain:])
+            yield from self._short_block(block[plain:])
 
     def _plain(self, lines: list[str], block: bytes) -> Iterator[LogBatch]:
         allowed = self.meter.admit("lines", len(lines))

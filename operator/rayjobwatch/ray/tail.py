@@ -13,7 +13,7 @@ from rayjobwatch.ray.errors import ClientClosedError, ClientError, InvalidInputE
 from rayjobwatch.ray.inputs import check_origin
 from rayjobwatch.ray.jobs import JobStatus, JobType
 from rayjobwatch.ray.tail_bytes import read_bytes
-from rayjobwatch.ray.tail_state import TRANSIENT, IdleError, Rung, TailSpec, TailState
+from rayjobwatch.ray.tail_state import TRANSIENT, IdleError, Rung, TailSpec, TailState, VanishedError
 from rayjobwatch.ray.tail_text import read_socket, unread_text
 from rayjobwatch.ray.wire import Close, Plan, Wait, look_up
 
@@ -58,13 +58,12 @@ class Tail:
             return False
         try:
             return (yield from self._follow(rung))
-        except (ClientClosedError, IdleError):
+        except (ClientClosedError, IdleError, VanishedError):
             raise
         except TRANSIENT as error:
             failure = error
         yield Close()
-        yield from self._recover(rung, failure)
-        return False
+        return (yield from self._recover(rung, failure))
 
     def _never_started(self) -> bool:
         job = self.state.job
@@ -152,7 +151,7 @@ class Tail:
             pause = max(pause, 0.5, took * _BUSY_SHARE)
         return min(pause, _LONGEST_REST)
 
-    def _recover(self, rung: Rung, error: ClientError) -> Plan[None]:
+    def _recover(self, rung: Rung, error: ClientError) -> Plan[bool]:
         """Decide what follows a failure of `rung`: the next source, the same again after a while, or the end."""
         state = self.state
         state.strikes[rung] += 1
@@ -161,12 +160,16 @@ class Tail:
         stuck = self._rung() in self.barred
         if stuck and (not state.worked or self._is_cut(error)):
             raise error
+        if stuck and state.gone:  # no source knows the job any more, and none will again
+            yield from state.finish()
+            return True
         if stuck:
             self.barred.clear()
         if stuck or rung in state.worked:
             state.sources.bear(error, state.clock())
             yield Wait(min(0.25 * 2**state.sources.failures, 8.0) * self.jitter())
             yield from state.look()
+        return False
 
     def _is_cut(self, error: ClientError) -> bool:
         """Whether the text tail ends early again and again at the same place, for which no retry helps."""

@@ -28,6 +28,10 @@ TRANSIENT: Final = (
 )  # fmt: skip
 
 
+class VanishedError(NotFoundError):
+    """The job's record is gone, and it was not seen to be over."""
+
+
 class IdleError(RequestTimeoutError):
     """The log was silent for longer than the caller wants to wait."""
 
@@ -113,7 +117,7 @@ class TailState:
         """Give out the rest: the log is over."""
         yield from self.log.finish()
         if self.gone and not self.job.status.is_terminal:
-            raise NotFoundError(f"job {self.spec.job_id!r} vanished while its log was followed")
+            raise VanishedError(f"job {self.spec.job_id!r} vanished while its log was followed")
 
     def feed(self, data: bytes) -> Plan[None]:
         """Give out the lines that `data` completes."""
