@@ -6,6 +6,7 @@ fate: the log is over when the job was known to be over *before* the last bytes 
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -14,7 +15,7 @@ from rayjobwatch.ray.inputs import check_origin
 from rayjobwatch.ray.jobs import JobStatus, JobType
 from rayjobwatch.ray.tail_bytes import read_bytes
 from rayjobwatch.ray.tail_state import TRANSIENT, IdleError, Rung, TailSpec, TailState, VanishedError
-from rayjobwatch.ray.tail_text import read_socket, unread_text
+from rayjobwatch.ray.tail_text import CAUSES, read_socket, unread_text
 from rayjobwatch.ray.wire import Close, Plan, Wait, look_up
 
 _QUICK_CONNECT: Final = {Rung.AGENT: 2.0, Rung.SOCKET: 5.0}
@@ -35,6 +36,7 @@ class Tail:
         self.state = TailState(spec, clock)
         self.jitter = jitter
         self.barred: set[Rung] = set()
+        self.cuts: Counter[int] = Counter()
 
     def run(self) -> Plan[None]:
         """Yield the log's batches until its end; raise what cannot be got over."""
@@ -136,8 +138,7 @@ class Tail:
         else:
             if unread:
                 raise TailEndedError(
-                    f"the server ended the log tail of {job!r} {unread} bytes before the log's end "
-                    "(a byte that is not UTF-8, or a line of more than 4 MiB): use protocol 'auto' or 'http'"
+                    f"the server ended the log tail of {job!r} {unread} bytes before the log's end {CAUSES}"
                 )
             return True
         yield Close()
@@ -157,8 +158,8 @@ class Tail:
         state.strikes[rung] += 1
         if rung not in state.worked or state.strikes[rung] > 1:
             self.barred.add(rung)
-        stuck = self._rung() in self.barred
-        if stuck and (not state.worked or self._is_cut(error)):
+        stuck, cut = self._rung() in self.barred, self._is_cut(error)
+        if stuck and (cut or not state.worked):
             raise error
         if stuck and state.gone:  # no source knows the job any more, and none will again
             yield from state.finish()
@@ -172,5 +173,8 @@ class Tail:
         return False
 
     def _is_cut(self, error: ClientError) -> bool:
-        """Whether the text tail ends early again and again at the same place, for which no retry helps."""
-        return isinstance(error, TailEndedError) and (self.state.over or self.state.strikes[Rung.SOCKET] > 2)
+        """Whether the text tail ended early at the same place again and again, for which no retry helps."""
+        if not isinstance(error, TailEndedError):
+            return False
+        self.cuts[self.state.furthest] += 1
+        return self.state.over or self.cuts[self.state.furthest] > 2

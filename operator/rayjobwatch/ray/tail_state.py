@@ -95,7 +95,7 @@ class TailState:
         self.clock = clock
         self.log = LineAssembler(spec.limits, spec.cursor)
         self.gone = False
-        self._furthest = spec.cursor.text_offset
+        self.furthest = spec.cursor.text_offset
         self._announced = False
         self.looked = self.heard = clock()
         self.worked: set[Rung] = set()
@@ -123,8 +123,8 @@ class TailState:
         """Give out the lines that `data` completes."""
         yield from self.log.feed(data)
         position = self.log.cursor.text_offset + self.log.held_size
-        if position > self._furthest:  # and not what was heard before a connection broke in the middle of a line
-            self._furthest = position
+        if position > self.furthest:  # and not what was heard before a connection broke in the middle of a line
+            self.furthest = position
             self.heard = self.clock()
             self.progressed()
 

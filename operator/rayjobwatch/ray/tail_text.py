@@ -4,13 +4,14 @@ from typing import Final
 
 from rayjobwatch.ray.cursor import TextCursor
 from rayjobwatch.ray.endpoints import log_file, log_socket
-from rayjobwatch.ray.errors import UnavailableError
+from rayjobwatch.ray.errors import ServerError, TailEndedError, UnavailableError
 from rayjobwatch.ray.frames import FrameReader, check_handshake, new_key
 from rayjobwatch.ray.seek import TextSeeker, text_size
 from rayjobwatch.ray.tail_state import Rung, TailState
 from rayjobwatch.ray.wire import Close, Open, Plan, Read, Response, Write, error_of
 
 _CLOSES_WITHIN: Final = 15.0
+CAUSES: Final = "(a byte that is not UTF-8, or a line of more than 4 MiB): use protocol 'auto' or 'http'"
 
 
 def read_socket(tail: TailState, connect: float, *, until_over: bool, may_wait: bool) -> Plan[None]:
@@ -74,8 +75,18 @@ class _Text:
 
     def check_reached(self) -> None:
         """Raise if the server did not even bring what was read before."""
-        if self._seeker is not None:
-            self._seeker.finish()
+        if self._seeker is not None and not self._is_reached(self._seeker):
+            raise TailEndedError(
+                f"the server's log tail of {self._tail.spec.job_id!r} does not reach any more what it had brought "
+                f"before {CAUSES}"
+            )
+
+    def _is_reached(self, seeker: TextSeeker) -> bool:
+        try:
+            seeker.finish()
+        except ServerError:
+            return False
+        return True
 
     def _found(self, seeker: TextSeeker) -> None:
         self._tail.log.go_on_at(seeker.text_cursor)
