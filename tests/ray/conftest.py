@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.ray.fakedashboard import FakeDashboard
 from tests.ray.flavours import FLAVOURS, Caller, make_client
+
+if TYPE_CHECKING:
+    from tests.localcluster.rayhead import RayHead
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -43,3 +46,9 @@ async def new_client(flavour: str) -> AsyncIterator[ClientFactory]:
 def client(fake: FakeDashboard, new_client: ClientFactory) -> Caller:
     """Make a client of the fake dashboard."""
     return new_client(fake.url, timeout={"connect": 2, "read": 5})
+
+
+@pytest.fixture
+def real(ray_head: RayHead, new_client: ClientFactory) -> Caller:
+    """Make a client of the real Ray head."""
+    return new_client(ray_head.dashboard_url)

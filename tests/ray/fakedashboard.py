@@ -233,7 +233,8 @@ class FakeDashboard:
         body = exchange.request.json()
         job_id = body.get("submission_id") or f"raysubmit_{len(self.jobs):016d}"
         if job_id in self.jobs:
-            text = f"Traceback (most recent call last):\nValueError: Job with submission_id {job_id} already exists."
+            said = f"ValueError: Job with submission_id {job_id} already exists. Please use a different submission_id."
+            text = f"Traceback (most recent call last):\n  File x\nRuntimeError: status code 400: {said}\n.\n"
             await exchange.send(500, text)
             return
         job = self.add_job(job_id, status="PENDING")

@@ -131,9 +131,9 @@ async def take(tail: Tail, count: int) -> list[str]:
     return [await anext(tail) for _ in range(count)]
 
 
-async def read_until_error(tail: Tail) -> tuple[list[str], ClientError]:
+async def read_until_error(tail: Tail) -> tuple[list[Any], ClientError]:
     """Return the lines that came and the error that ended them."""
-    lines: list[str] = []
+    lines: list[Any] = []
     with pytest.raises(ClientError) as caught:
         await _collect(tail, lines)
     return lines, caught.value

@@ -40,7 +40,7 @@ async def test_all_tasks_come_and_filters_are_passed_on(fake: FakeDashboard, cli
     tasks = await client.list_tasks()
     assert isinstance(tasks, list)
     assert len(tasks) == 1_000
-    assert not tasks.truncated
+    assert not tasks.truncated  # type: ignore[attr-defined]
     some = await client.list_tasks(filters=[("name", "=", "b"), ("state", "!=", "FAILED")])
     assert len(some) == 334
     query = fake.requests[-1].query
