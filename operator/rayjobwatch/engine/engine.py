@@ -16,7 +16,7 @@ from rayjobwatch.settings import Settings
 
 WORKERS = 8
 SWEEP_SECONDS = 300.0
-LONGEST_RETRY_SECONDS = 60.0
+LONGEST_RETRY_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,8 @@ class Engine:
     def _add(self, key: WatchKey, seconds: float) -> None:
         if seconds > 0:
             self._queue.add_after(key, seconds)
-        else:
+        elif key not in self._failures:
+            # What failed waits for its turn: a session would ask for it with every poll.
             self._queue.add(key)
 
     async def _work(self) -> None:
