@@ -135,11 +135,11 @@ class AsyncRayClient(ClientBase):
         pace: Pace | None = None,
     ) -> AsyncGenerator[str, None]:
         """Yield a job's log lines, without line ends, from its start (or `cursor`) until the job is over."""
-        batches = self.tail_job_log_batches(
-            job_id, timeout, protocol=protocol, cursor=cursor, limits=limits, idle_timeout=idle_timeout,
-            reconnect=reconnect, pace=pace,
+        plan = self._tail(
+            job_id, timeout, protocol, cheap_lookup=False, cursor=cursor, limits=limits,
+            idle_timeout=idle_timeout, reconnect=reconnect, pace=pace,
         )  # fmt: skip
-        return lines_of(batches)
+        return self._transport.lines(plan, partial(self._look_up, timeout))
 
     def websocket_tail_job_logs(
         self,
@@ -195,7 +195,7 @@ class AsyncRayClient(ClientBase):
         )  # fmt: skip
         if lookup is None:
             lookup = partial(self._look_up, timeout)
-        return self._transport.stream(plan, lookup)
+        return self._transport.batches(plan, lookup)
 
     async def _look_up(self, timeout: float, job_id: str) -> JobDetails:  # noqa: ASYNC109
         return await self._transport.run(endpoints.get_job(job_id, min(timeout, self._settings.timeout.whole)))
@@ -311,13 +311,3 @@ class AsyncRayClient(ClientBase):
         transport = getattr(self, "_transport", None)
         if transport is not None:
             transport.abandon()
-
-
-async def lines_of(batches: AsyncGenerator[LogBatch, None]) -> AsyncGenerator[str, None]:
-    """Yield the lines of batches one by one."""
-    try:
-        async for batch in batches:
-            for line in batch.lines:
-                yield line
-    finally:
-        await batches.aclose()

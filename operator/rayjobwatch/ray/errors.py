@@ -190,10 +190,10 @@ def answer_error(status: int, operation: str, *, retry_after: str | None = None,
 
 def last_line(body: bytes) -> str:
     """Return the line of a plain-text error where Ray puts the reason, below any traceback; "" for HTML."""
-    text = body[-4096:].decode("utf-8", "replace").strip()
     if "<html" in body[:512].lower().decode("latin-1"):
         return ""
-    line = text.rpartition("\n")[2].strip()
+    lines = body[-4096:].decode("utf-8", "replace").splitlines()
+    line = next((each.strip() for each in reversed(lines) if sum(map(str.isalpha, each)) > 3), "")
     return "" if line.startswith(("Traceback", 'File "', "<")) else sanitize(line)
 
 

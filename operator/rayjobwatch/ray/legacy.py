@@ -78,7 +78,7 @@ def _tail(arguments: tuple[Any, ...], given: dict[str, Any], default: str | None
         raise InvalidInputError("give timeout or stream_timeout, not both")
     job_id = _id("job_id", arguments[:1], {key: given.pop(key) for key in ("pk", "job_id") if key in given})
     names = ("timeout", "protocol") if default else ("timeout",)
-    if len(arguments) > 1 + len(names) or given.keys() & set(names[: len(arguments) - 1]):
+    if len(arguments) > 1 + len(names) or given.keys() & set(names[: max(len(arguments) - 1, 0)]):
         raise TypeError("a tail takes its id, timeout and protocol once each")
     options |= dict(zip(names, arguments[1:], strict=False))
     options |= {"timeout" if key == "stream_timeout" else key: value for key, value in given.items()}

@@ -124,6 +124,6 @@ class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):
 class AsyncPooledTransport(httpx.AsyncHTTPTransport):
     """httpx's transport with our sockets under it."""
 
-    def __init__(self, settings: Settings, backend: AsyncTrackedBackend) -> None:
+    def __init__(self, settings: Settings, backend: AsyncTrackedBackend, connections: int) -> None:
         # Not calling super(): it would build a pool whose sockets nobody else can reach.
-        self._pool = httpcore.AsyncConnectionPool(**pool_options(settings), network_backend=backend)
+        self._pool = httpcore.AsyncConnectionPool(**pool_options(settings, connections), network_backend=backend)

@@ -105,6 +105,6 @@ class TrackedBackend(httpcore.NetworkBackend):
 class PooledTransport(httpx.HTTPTransport):
     """httpx's transport with our sockets under it."""
 
-    def __init__(self, settings: Settings, backend: TrackedBackend) -> None:
+    def __init__(self, settings: Settings, backend: TrackedBackend, connections: int) -> None:
         # Not calling super(): it would build a pool whose sockets nobody else can reach.
-        self._pool = httpcore.ConnectionPool(**pool_options(settings), network_backend=backend)
+        self._pool = httpcore.ConnectionPool(**pool_options(settings, connections), network_backend=backend)

@@ -79,7 +79,11 @@ class _Serve:
 
     def config(self, *, but: str, with_: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the config of all declarative applications, one left out and perhaps put anew."""
-        others = [app["deployed_app_config"] for name, app in self.apps.items() if name != but and app.is_declarative]
+        others = [
+            app["deployed_app_config"]
+            for name, app in self.apps.items()
+            if name != but and app.is_declarative and app.status != "DELETING"  # named again, it would come back
+        ]
         if _is_redacted(others):
             raise ServerError(f"{self.operation}: the dashboard masks the applications' variables; they would be lost")
         kept = {key: _without_nulls(self.answer[key]) for key in _KEPT if self.answer.get(key) is not None}

@@ -13,7 +13,9 @@ from rayjobwatch.ray.errors import InvalidInputError
 from rayjobwatch.ray.inputs import Timeout, check_count, check_token, check_url, timeout_of
 from rayjobwatch.ray.wire import Request
 
-MOST_CONNECTIONS: Final = 512
+# Plain calls share a few connections; a tail has its own (httpcore's pool takes quadratic time in its connections).
+SHARED_CONNECTIONS: Final = 10
+CONNECTIONS_OF_A_TAIL: Final = 3
 USER_AGENT: Final = "rayjobwatch"
 Verify = bool | str | ssl.SSLContext
 AgentFilter = Callable[[str], bool]
@@ -92,19 +94,29 @@ class Settings:
         """Return the seconds that a whole exchange may take."""
         return request.total or self.timeout.whole
 
+    def build(self, request: Request) -> httpx.Request:
+        """Return a request as httpx wants it."""
+        return httpx.Request(
+            request.method,
+            self.url(request),
+            headers=self.headers_of(request),
+            content=request.body,
+            extensions={"timeout": self.limits_of(request)},
+        )
+
     def head_within(self, request: Request) -> float:
         """Return the seconds until the head of an answer must be there, connection included."""
         limits = self.limits_of(request)
         return request.total or limits["connect"] + limits["read"]
 
 
-def pool_options(settings: Settings) -> dict[str, Any]:
-    """Return how the connection pool of either flavour is made."""
+def pool_options(settings: Settings, connections: int) -> dict[str, Any]:
+    """Return how a connection pool of either flavour is made."""
     return {
         "ssl_context": settings.tls,
         "proxy": httpcore.Proxy(settings.proxy) if settings.proxy else None,
-        "max_connections": MOST_CONNECTIONS,
-        "max_keepalive_connections": MOST_CONNECTIONS,
+        "max_connections": connections,
+        "max_keepalive_connections": connections,
         "keepalive_expiry": 15.0,
     }
 

@@ -126,7 +126,7 @@ def _submit(request: Request, body: Mapping[str, Any], job_id: str) -> Plan[str]
         if response.status == 200:
             return _id_of(json_of(response, request.operation), request.operation)
         reason = last_line(response.body) if response.status in {400, 500} else ""
-        if "already exists" in reason:
+        if response.status in {400, 500} and b"already exists" in response.body[-4096:]:
             raise JobStateError(f"{request.operation}: a job with this id already exists; take another one")
         shown = without_variables(reason, body.get("runtime_env")) if response.status == 400 else ""
         failure = error_of(response, request.operation, shown)

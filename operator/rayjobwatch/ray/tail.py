@@ -19,8 +19,9 @@ from rayjobwatch.ray.tail_text import CAUSES, read_socket, unread_text
 from rayjobwatch.ray.wire import Close, Plan, Wait, look_up
 
 _QUICK_CONNECT: Final = {Rung.AGENT: 2.0, Rung.SOCKET: 5.0}
-_BUSY_SHARE: Final = 9.0
-_LONGEST_REST: Final = 60.0
+_FILE_REST: Final = 0.5
+_FILE_BYTES_A_SECOND: Final = 20e6
+_LONGEST_REST: Final = 30.0
 
 
 def jitter() -> float:
@@ -56,7 +57,7 @@ class Tail:
         rung = self._rung()
         if rung is None:
             yield from self.state.announce()
-            yield from self.state.rest(self._pause(None, 0.0))
+            yield from self.state.rest(self._pause(None))
             return False
         try:
             return (yield from self._follow(rung))
@@ -102,13 +103,13 @@ class Tail:
         if rung is Rung.SOCKET:
             return (yield from self._follow_socket(connect))
         while True:
-            over, began = state.over, state.clock()
+            over = state.over
             yield from read_bytes(state, rung, connect)
             if over:
                 yield from state.finish()
                 return True
             yield from state.look_if_due()
-            yield from state.rest(self._pause(rung, state.clock() - began))
+            yield from state.rest(self._pause(rung))
 
     def _follow_socket(self, connect: float) -> Plan[bool]:
         """Follow the text tail. It may end too early without a word, so its end is checked against the bytes."""
@@ -146,10 +147,10 @@ class Tail:
             raise failure
         return False
 
-    def _pause(self, rung: Rung | None, took: float) -> float:
+    def _pause(self, rung: Rung | None) -> float:
         pause = self.spec.pace.after(self.state.clock() - self.state.heard)
         if rung is Rung.FILE:  # every read costs the server the whole file
-            pause = max(pause, 0.5, took * _BUSY_SHARE)
+            pause = max(pause, _FILE_REST, self.state.furthest / _FILE_BYTES_A_SECOND)
         return min(pause, _LONGEST_REST)
 
     def _recover(self, rung: Rung, error: ClientError) -> Plan[bool]:

@@ -20,7 +20,7 @@ from rayjobwatch.ray.errors import (
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend
-from rayjobwatch.ray.settings import Settings
+from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, SHARED_CONNECTIONS, Settings
 from rayjobwatch.ray.wire import (
     Blocking,
     Connected,
@@ -51,7 +51,8 @@ class AsyncTransport:
         self._scopes: set[asyncio.Timeout] = set()
         self._slots = asyncio.BoundedSemaphore(settings.max_websocket_tails)
         self._sockets = AsyncTrackedBackend()
-        self._http = httpx.AsyncClient(transport=AsyncPooledTransport(settings, self._sockets), trust_env=False)
+        self._turns = asyncio.Semaphore(SHARED_CONNECTIONS)
+        self._shared = self.new_pool(SHARED_CONNECTIONS)
 
     async def run(self, plan: Plan[T]) -> T:
         """Run a plan of whole requests to its result."""
@@ -64,24 +65,26 @@ class AsyncTransport:
             return end.value  # type: ignore[no-any-return]
         finally:
             plan.close()
-            await channel.close()
+            await channel.end()
 
-    async def stream(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[LogBatch, None]:
+    async def batches(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[LogBatch, None]:
         """Run a tail; yield its batches."""
-        channel = AsyncChannel(self, lookup)
+        tail = AsyncTail(plan, AsyncChannel(self, lookup))
         try:
-            effect = next(plan)
-            while True:
-                if isinstance(effect, LogBatch):
-                    yield effect
-                    effect = next(plan)
-                else:
-                    effect = advance(plan, await channel.carry_out(effect))
-        except StopIteration:
-            return
+            while (batch := await tail.next()) is not None:
+                yield batch
         finally:
-            plan.close()
-            await channel.close()
+            await tail.close()
+
+    async def lines(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[str, None]:
+        """Run a tail; yield its lines: one generator, not two in each other, for a loop that ends closes all at once."""
+        tail = AsyncTail(plan, AsyncChannel(self, lookup))
+        try:
+            while (batch := await tail.next()) is not None:
+                for line in batch.lines:
+                    yield line
+        finally:
+            await tail.close()
 
     async def within(self, seconds: float, operation: str, work: Awaitable[T]) -> T:
         """Await `work` for at most `seconds`; turn what goes wrong into a `ClientError`."""
@@ -92,30 +95,43 @@ class AsyncTransport:
                     return await work
                 finally:
                     self._scopes.discard(scope)
-        except TimeoutError as error:
-            failure = failure_of(error, operation)
         except TRANSPORT_FAILURES as error:
+            failure = failure_of(error, operation)
+        except RuntimeError as error:  # a pool that is closed under a request
+            if not self.closed:
+                raise
             failure = failure_of(error, operation)
         raise ClientClosedError(f"{operation}: the client was closed") if self.closed else failure
 
-    def build(self, request: Request) -> httpx.Request:
-        """Return the request as httpx wants it; fails once the client is closed."""
+    def new_pool(self, connections: int) -> AsyncPooledTransport:
+        """Return an empty pool whose sockets this client knows."""
+        return AsyncPooledTransport(self.settings, self._sockets, connections)
+
+    async def exchange(self, request: Request) -> Response:
+        """Send a request over the shared connections and read the whole answer."""
+        async with self._turns:
+            response = await self.send(request, self._shared)
+            try:
+                body = bytearray()
+                async for piece in response.aiter_raw():
+                    body += piece
+                    if len(body) > request.max_body:
+                        raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
+            finally:
+                await response.aclose()
+        scrubbed = self.settings.scrubbed(response.status_code, bytes(body))
+        return Response(response.status_code, response.headers, scrubbed)
+
+    async def send(self, request: Request, pool: AsyncPooledTransport) -> httpx.Response:
+        """Send a request; its body is still to be read."""
         if self.closed:
             raise ClientClosedError(f"{request.operation}: the client is closed")
-        return self._http.build_request(
-            request.method, self.settings.url(request), headers=self.settings.headers_of(request),
-            content=request.body, extensions={"timeout": self.settings.limits_of(request)},
-        )  # fmt: skip
-
-    async def send(self, request: Request) -> httpx.Response:
-        """Send a request; its body is still to be read."""
-        built = self.build(request)
         try:
-            return await self._http.send(built, stream=True)
+            return await pool.handle_async_request(self.settings.build(request))
         except STALE:
             if request.method != "GET":
                 raise
-        return await self._http.send(built, stream=True)
+        return await pool.handle_async_request(self.settings.build(request))
 
     async def take_slot(self, operation: str, seconds: float) -> Callable[[], None]:
         """Take one of the client's WebSocket slots; return what gives it back."""
@@ -144,7 +160,7 @@ class AsyncTransport:
         self.closed = True
         for scope in list(self._scopes):
             scope.reschedule(0)
-        await self._http.aclose()
+        await self._shared.aclose()
 
 
 class AsyncChannel:
@@ -157,6 +173,7 @@ class AsyncChannel:
         self._body: AsyncIterator[bytes] | None = None
         self._request: Request | None = None
         self._give_back: Callable[[], None] | None = None
+        self._pool: AsyncPooledTransport | None = None
 
     async def carry_out(self, effect: Effect) -> Any:
         """Carry out an effect; return its result, or the `ClientError` that it ended in."""
@@ -178,7 +195,7 @@ class AsyncChannel:
                 return await self._lookup(job_id)
             case Request():
                 total = self._transport.settings.total_of(effect)
-                return await self._transport.within(total, effect.operation, self._exchange(effect))
+                return await self._transport.within(total, effect.operation, self._transport.exchange(effect))
             case Open(request):
                 return await self._start(request)
             case Write(data):
@@ -188,26 +205,16 @@ class AsyncChannel:
             case _:
                 return await self.close()
 
-    async def _exchange(self, request: Request) -> Response:
-        response = await self._transport.send(request)
-        try:
-            body = bytearray()
-            async for piece in response.aiter_raw():
-                body += piece
-                if len(body) > request.max_body:
-                    raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
-        finally:
-            await response.aclose()
-        scrubbed = self._transport.settings.scrubbed(response.status_code, bytes(body))
-        return Response(response.status_code, response.headers, scrubbed)
-
     async def _start(self, request: Request) -> Response:
         await self.close()
         self._request = request
         if request.queue is not None:
             self._give_back = await self._transport.take_slot(request.operation, request.queue)
         seconds = self._transport.settings.head_within(request)
-        self._open = await self._transport.within(seconds, request.operation, self._transport.send(request))
+        if self._pool is None:
+            self._pool = self._transport.new_pool(CONNECTIONS_OF_A_TAIL)
+        sending = self._transport.send(request, self._pool)
+        self._open = await self._transport.within(seconds, request.operation, sending)
         self._body = self._open.aiter_raw() if self._open.status_code != 101 else None
         return Response(self._open.status_code, self._open.headers)
 
@@ -255,3 +262,35 @@ class AsyncChannel:
         finally:
             if give_back is not None:
                 give_back()
+
+    async def end(self) -> None:
+        """Drop everything."""
+        pool, self._pool = self._pool, None
+        try:
+            await self.close()
+        finally:
+            if pool is not None:
+                await pool.aclose()
+
+
+class AsyncTail:
+    """A tail that runs: its batches one at a time."""
+
+    def __init__(self, plan: Plan[None], channel: AsyncChannel) -> None:
+        self._plan = plan
+        self._channel = channel
+
+    async def next(self) -> LogBatch | None:
+        """Return the next batch, None at the end."""
+        try:
+            effect = next(self._plan)
+            while not isinstance(effect, LogBatch):
+                effect = advance(self._plan, await self._channel.carry_out(effect))
+        except StopIteration:
+            return None
+        return effect
+
+    async def close(self) -> None:
+        """End it, wherever it is."""
+        self._plan.close()
+        await self._channel.end()

@@ -15,13 +15,14 @@ from rayjobwatch.ray.errors import (
     ClientClosedError,
     ClientError,
     ServerError,
+    UnavailableError,
     failure_of,
     no_slot,
 )
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_sync import PooledTransport, TrackedBackend
-from rayjobwatch.ray.settings import Settings
+from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, SHARED_CONNECTIONS, Settings
 from rayjobwatch.ray.wire import (
     Blocking,
     Connected,
@@ -52,7 +53,8 @@ class SyncTransport:
         self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(settings.max_websocket_tails)
         self._sockets = TrackedBackend()
-        self._http = httpx.Client(transport=PooledTransport(settings, self._sockets), trust_env=False)
+        self._turns = threading.Semaphore(SHARED_CONNECTIONS)
+        self._shared = self.new_pool(SHARED_CONNECTIONS)
 
     @property
     def closed(self) -> bool:
@@ -75,7 +77,7 @@ class SyncTransport:
             return end.value  # type: ignore[no-any-return]
         finally:
             plan.close()
-            channel.close()
+            channel.end()
 
     def stream(
         self, plan: Plan[None], lookup: SyncLookup, *, connect_now: bool = False
@@ -103,7 +105,7 @@ class SyncTransport:
             return
         finally:
             plan.close()
-            channel.close()
+            channel.end()
 
     def within(self, seconds: float, operation: str, work: Callable[[], T]) -> T:
         """Do `work` in at most `seconds`; turn what goes wrong into a `ClientError`."""
@@ -112,6 +114,10 @@ class SyncTransport:
         try:
             return work()
         except TRANSPORT_FAILURES as error:
+            failure = failure_of(error, operation)
+        except RuntimeError as error:  # a pool that is closed under a request
+            if not self.closed:
+                raise
             failure = failure_of(error, operation)
         finally:
             deadline.at = None
@@ -122,20 +128,39 @@ class SyncTransport:
         if self._closing.wait(seconds):
             raise ClientClosedError("the client was closed")
 
-    def send(self, request: Request) -> httpx.Response:
+    def new_pool(self, connections: int) -> PooledTransport:
+        """Return an empty pool whose sockets this client knows."""
+        return PooledTransport(self.settings, self._sockets, connections)
+
+    def exchange(self, request: Request) -> Response:
+        """Send a request over the shared connections and read the whole answer."""
+        if not self._turns.acquire(timeout=self._sockets.deadline.left(None)):
+            raise UnavailableError(f"{request.operation}: this client has too many calls under way")
+        try:
+            response = self.send(request, self._shared)
+            try:
+                body = bytearray()
+                for piece in response.iter_raw():
+                    body += piece
+                    if len(body) > request.max_body:
+                        raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
+            finally:
+                response.close()
+        finally:
+            self._turns.release()
+        scrubbed = self.settings.scrubbed(response.status_code, bytes(body))
+        return Response(response.status_code, response.headers, scrubbed)
+
+    def send(self, request: Request, pool: PooledTransport) -> httpx.Response:
         """Send a request; its body is still to be read."""
         if self.closed:
             raise ClientClosedError(f"{request.operation}: the client is closed")
-        built = self._http.build_request(
-            request.method, self.settings.url(request), headers=self.settings.headers_of(request),
-            content=request.body, extensions={"timeout": self.settings.limits_of(request)},
-        )  # fmt: skip
         try:
-            return self._http.send(built, stream=True)
+            return pool.handle_request(self.settings.build(request))
         except STALE:
-            if request.method != "GET":
+            if request.method != "GET" or self.closed:
                 raise
-        return self._http.send(built, stream=True)
+        return pool.handle_request(self.settings.build(request))
 
     def take_slot(self, operation: str, seconds: float) -> Callable[[], None]:
         """Take one of the client's WebSocket slots; return what gives it back."""
@@ -152,7 +177,7 @@ class SyncTransport:
         self._closing.set()
         for stream in list(self._sockets.streams):
             stream.shutdown()
-        self._http.close()
+        self._shared.close()
 
 
 class SyncChannel:
@@ -165,6 +190,7 @@ class SyncChannel:
         self._body: Iterator[bytes] | None = None
         self._request: Request | None = None
         self._give_back: Callable[[], None] | None = None
+        self._pool: PooledTransport | None = None
 
     def carry_out(self, effect: Effect) -> Any:
         """Carry out an effect; return its result, or the `ClientError` that it ended in."""
@@ -186,7 +212,7 @@ class SyncChannel:
                 return self._lookup(job_id)
             case Request():
                 total = self._transport.settings.total_of(effect)
-                return self._transport.within(total, effect.operation, lambda: self._exchange(effect))
+                return self._transport.within(total, effect.operation, lambda: self._transport.exchange(effect))
             case Open(request):
                 return self._start(request)
             case Write(data):
@@ -196,26 +222,16 @@ class SyncChannel:
             case _:
                 return self.close()
 
-    def _exchange(self, request: Request) -> Response:
-        response = self._transport.send(request)
-        try:
-            body = bytearray()
-            for piece in response.iter_raw():
-                body += piece
-                if len(body) > request.max_body:
-                    raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
-        finally:
-            response.close()
-        scrubbed = self._transport.settings.scrubbed(response.status_code, bytes(body))
-        return Response(response.status_code, response.headers, scrubbed)
-
     def _start(self, request: Request) -> Response:
         self.close()
         self._request = request
         if request.queue is not None:
             self._give_back = self._transport.take_slot(request.operation, request.queue)
         seconds = self._transport.settings.head_within(request)
-        answer = self._transport.within(seconds, request.operation, lambda: self._transport.send(request))
+        if self._pool is None:
+            self._pool = self._transport.new_pool(CONNECTIONS_OF_A_TAIL)
+        pool = self._pool
+        answer = self._transport.within(seconds, request.operation, lambda: self._transport.send(request, pool))
         self._open = answer
         self._body = answer.iter_raw() if answer.status_code != 101 else None
         return Response(answer.status_code, answer.headers)
@@ -253,3 +269,12 @@ class SyncChannel:
         finally:
             if give_back is not None:
                 give_back()
+
+    def end(self) -> None:
+        """Drop everything."""
+        pool, self._pool = self._pool, None
+        try:
+            self.close()
+        finally:
+            if pool is not None:
+                pool.close()
