@@ -51,7 +51,7 @@ def measured(watches: Watches, head: RayHead, protocol: str) -> tuple[str, list[
         name = f"job-{uuid4().hex[:8]}"
         job = head.submit("python -uc 'import time; print(1); time.sleep(1.3); print(2)'", submission_id=name)
         watches.apply(name, job, logs={"protocol": protocol})
-        delays.append(delay(head, job, lambda job: watches.wait(job)))
+        delays.append(delay(head, job, watches.wait))
     return protocol, delays
 
 
