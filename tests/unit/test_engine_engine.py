@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 
-from rayjobwatch.engine import engine as engine_module
 from rayjobwatch.engine.engine import Engine
 from rayjobwatch.kube.client import Body, KubeClient, KubeError
 from rayjobwatch.settings import Settings
@@ -34,7 +33,7 @@ async def _turns(count: int = 50) -> None:
 
 
 async def test_news_of_a_session_does_not_cut_short_the_wait_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module.random, "uniform", lambda *_: 1.0)
+    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
     server = Server()
     engine = Engine(cast("KubeClient", server), Settings(), "test")
     engine.start()

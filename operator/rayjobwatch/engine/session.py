@@ -106,7 +106,8 @@ class ClusterSession:
     def follow(self, key: WatchKey, wanted: Mapping[Follow, LogDigest]) -> None:
         """Follow for `key`, which has joined, the logs in `wanted`, each from its digest on, and no others."""
         follows = frozenset(wanted)
-        if self._wanted.get(key) == follows:
+        # Before they were listed here, a follower would take the jobs of an earlier process for unknown ones.
+        if self._wanted.get(key) == follows or not self._listed_ids.issuperset(follow.job_id for follow in follows):
             return
         self._wanted[key] = follows
         for follow, seed in wanted.items():
@@ -167,6 +168,9 @@ class ClusterSession:
         return job
 
     def _tell(self, follow: Follow) -> None:
+        digest = self.digest(follow)
+        if digest and not digest.complete:
+            return  # the next poll tells: a log of many lines must not keep the reconciler busy
         for key, follows in self._wanted.items():
             if follow in follows:
                 self._notify(key)
