@@ -89,7 +89,8 @@ class Recorder:
                 self._again(pending, error)
 
     def _again(self, pending: _Pending, error: KubeError) -> None:
-        transient = error.status in (0, 429) or error.status >= 500
+        # 401 and 403 too: an API server that has just started refuses everybody until it knows all roles.
+        transient = error.status in (0, 401, 403, 429) or error.status >= 500
         if not transient or pending.tries >= pending.last_try or len(self._pending) >= QUEUE_LENGTH:
             logger.warning("Event not posted: %s", error)
             self._drop(pending.body["reason"])
