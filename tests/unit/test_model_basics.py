@@ -119,6 +119,25 @@ def test_every_line_is_counted_once_and_the_newest_are_kept(batches: list[list[s
     assert len(digest.tail) == min(KEPT_LINES, digest.lines)
 
 
+@given(st.integers(0, 150), st.integers(0, 150), st.integers(0, 130), st.integers(0, 130), st.integers(0, 130))
+def test_a_digest_keeps_the_older_lines_that_a_watch_had_of_the_same_log(
+    seeded: int, read: int, seed_kept: int, known_at: int, known_kept: int
+) -> None:
+    log = [str(number) for number in range(300)]
+
+    def digest(lines: int, kept: int) -> LogDigest:
+        return LogDigest(lines, f"b:{lines}:0", tail=tuple(log[max(0, lines - min(kept, KEPT_LINES)) : lines]))
+
+    live = digest(seeded, seed_kept).fed(log[seeded : seeded + read], f"b:{seeded + read}:0")
+    known = digest(min(known_at, live.lines), known_kept)
+    merged = live.after(known)
+    assert (merged.lines, merged.cursor) == (live.lines, live.cursor)
+    assert merged.tail == tuple(log[live.lines - len(merged.tail) : live.lines])
+    new = live.lines - known.lines
+    wanted = new + len(known.tail) if new <= len(live.tail) else 0
+    assert len(merged.tail) == max(len(live.tail), min(wanted, KEPT_LINES))
+
+
 def test_a_log_that_is_read_again_shows_no_old_trouble_and_is_not_complete() -> None:
     failing = LogDigest().fed(["a"], "1").failing("agent\nis away")
     assert (failing.message, failing.lines, failing.cursor) == ("agentis away", 1, "1")

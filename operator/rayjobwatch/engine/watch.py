@@ -54,7 +54,7 @@ class Watch:
             live = self.session.digest(self.follow(job_id)) if self.session else None
             known = self.digests.get(job_id)
             if live and (known is None or live.lines >= known.lines):
-                self.digests[job_id] = live
+                self.digests[job_id] = live.after(known) if known else live
 
     def wanted_logs(self, now: datetime) -> dict[Follow, LogDigest]:
         """Return the logs to follow now, each with what is known of it."""

@@ -24,6 +24,17 @@ class LogDigest:
         newest = tuple(clean_line(line) for line in lines[-KEPT_LINES:])
         return LogDigest(self.lines + len(lines), cursor, False, (self.tail + newest)[-KEPT_LINES:])
 
+    def after(self, known: "LogDigest") -> "LogDigest":
+        """Return this digest with the older lines that `known`, the digest of an earlier or the same place, still has.
+
+        One follower serves all watches on a log, and goes on from the lines that the first of them had kept.
+        """
+        new = self.lines - known.lines
+        if not 0 <= new <= len(self.tail):
+            return self
+        tail = (known.tail + self.tail[len(self.tail) - new :])[-KEPT_LINES:]
+        return replace(self, tail=tail) if len(tail) > len(self.tail) else self
+
     def closed(self) -> "LogDigest":
         """Return the digest of a log that was read to its end."""
         return replace(self, complete=True, message="")
