@@ -90,15 +90,15 @@ class TextSeeker:
         return end if self._anchor is None else self._anchored(end)
 
     def _anchored(self, end: int) -> int:
-        while end > 0 and not self._fits(end):
+        if self._known(end):  # perhaps after a last line without line end
+            return end
+        while end > 0 and not (self._window[end - 1] in b"\r\n" and self._known(end)):
             end = max(self._window.rfind(b"\n", 0, end - 1), self._window.rfind(b"\r", 0, end - 1)) + 1
         if end <= 0:
             raise ServerError("the log is not the one that was read before: the last line read is not in it")
         return end
 
-    def _fits(self, end: int) -> bool:
-        if self._window[end - 1] not in b"\r\n":
-            return False
+    def _known(self, end: int) -> bool:
         return _anchor(self._window[max(0, end - ANCHOR_BYTES - 4) : end]) == self._anchor
 
     def _found(self, end: int) -> bytes:

@@ -77,7 +77,7 @@ class AsyncTransport:
             await tail.close()
 
     async def lines(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[str, None]:
-        """Run a tail; yield its lines: one generator, not two in each other, for a loop that ends closes all at once."""
+        """Run a tail; yield its lines: one generator, for a loop that ends closes all of them at once."""
         tail = AsyncTail(plan, AsyncChannel(self, lookup))
         try:
             while (batch := await tail.next()) is not None:
