@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import select
 import weakref
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -127,3 +127,12 @@ class AsyncPooledTransport(httpx.AsyncHTTPTransport):
     def __init__(self, settings: Settings, backend: AsyncTrackedBackend, connections: int) -> None:
         # Not calling super(): it would build a pool whose sockets nobody else can reach.
         self._pool = httpcore.AsyncConnectionPool(**pool_options(settings, connections), network_backend=backend)
+
+
+async def guard(streams: "weakref.WeakSet[AsyncTrackedStream]") -> AsyncGenerator[None, None]:
+    """Drop all connections when the event loop ends: it closes the asynchronous generators that are still open."""
+    try:
+        yield
+    finally:
+        for stream in list(streams):
+            stream.abort()

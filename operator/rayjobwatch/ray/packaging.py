@@ -1,6 +1,7 @@
 """Local files for a job's `runtime_env`: zipped as Ray wants them, named by their content, bounded."""
 
 import hashlib
+import logging
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, Final
 from rayjobwatch.ray.errors import InvalidInputError
 
 LARGEST_PACKAGE: Final = 100 * 1024 * 1024  # the dashboard takes no larger body
+_LOG: Final = logging.getLogger("rayjobwatch.ray")
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -34,7 +36,7 @@ def pack(runtime_env: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, 
     """Replace local paths in `working_dir` and `py_modules` by packages; return both.
 
     `excludes` (patterns as in a .gitignore: `*.ckpt`, `data/`, `/build`) hold for all of them. A symbolic link that
-    leads out of its folder, and a package over 100 MiB, are refused with 400.
+    leads out of its folder, or to a folder, is left out with a warning in the log. A package over 100 MiB is a 400.
     """
     if runtime_env is None:
         return None, []
@@ -132,13 +134,9 @@ def _files(root: Path, excludes: Sequence[str]) -> Iterator[tuple[str, Path]]:
 
 
 def _entry(file: Path, name: str, root: Path) -> Iterator[tuple[str, Path]]:
-    if file.is_symlink():
-        target = file.resolve()
-        if not target.is_relative_to(root):
-            raise InvalidInputError(f"{name!r} is a link out of {root.name!r}; put it in runtime_env['excludes']")
-        if target.is_dir() or not target.exists():
-            raise InvalidInputError(f"{name!r} is a link to a folder or to nothing; put it in runtime_env['excludes']")
-    if file.is_file():  # neither a socket nor a pipe
+    if file.is_symlink() and not (file.resolve().is_relative_to(root) and file.is_file()):
+        _LOG.warning("left out of the job's package: the link %r, which leads to no file inside %r", name, root.name)
+    elif file.is_file():  # neither a socket nor a pipe
         yield name, file
 
 

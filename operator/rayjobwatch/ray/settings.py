@@ -33,7 +33,7 @@ class Settings:
     base_url: str
     timeout: Timeout
     max_websocket_tails: int
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
     proxy: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -55,7 +55,7 @@ class Settings:
             base_url=check_url(base_url),
             timeout=timeout_of(timeout),
             max_websocket_tails=check_count(max_websocket_tails, "max_websocket_tails"),
-            tls=tls_context(verify),
+            tls=tls_context(verify) if verify is not True or base_url.startswith("https") else None,
             proxy=None if proxy is None else check_url(proxy, "proxy"),
             token=check_token(token),
             headers=_checked(headers or {}),

@@ -1,6 +1,7 @@
 """Runs plans with asyncio: one httpx client, every wait under a scope that `aclose` can end."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -19,7 +20,7 @@ from rayjobwatch.ray.errors import (
 )
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
-from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend
+from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend, guard
 from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, SHARED_CONNECTIONS, Settings
 from rayjobwatch.ray.wire import (
     Blocking,
@@ -53,6 +54,7 @@ class AsyncTransport:
         self._sockets = AsyncTrackedBackend()
         self._turns = asyncio.Semaphore(SHARED_CONNECTIONS)
         self._shared = self.new_pool(SHARED_CONNECTIONS)
+        self._guard: AsyncGenerator[None, None] | None = None
 
     async def run(self, plan: Plan[T]) -> T:
         """Run a plan of whole requests to its result."""
@@ -103,6 +105,18 @@ class AsyncTransport:
             failure = failure_of(error, operation)
         raise ClientClosedError(f"{operation}: the client was closed") if self.closed else failure
 
+    async def wait(self, seconds: float) -> None:
+        """Sleep; ends with 503 as soon as the client is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as scope:
+                self._scopes.add(scope)
+                try:
+                    await asyncio.sleep(seconds)
+                finally:
+                    self._scopes.discard(scope)
+        if self.closed:
+            raise ClientClosedError("the client was closed")
+
     def new_pool(self, connections: int) -> AsyncPooledTransport:
         """Return an empty pool whose sockets this client knows."""
         return AsyncPooledTransport(self.settings, self._sockets, connections)
@@ -126,6 +140,9 @@ class AsyncTransport:
         """Send a request; its body is still to be read."""
         if self.closed:
             raise ClientClosedError(f"{request.operation}: the client is closed")
+        if self._guard is None:
+            self._guard = guard(self._sockets.streams)
+            await anext(self._guard)
         try:
             return await pool.handle_async_request(self.settings.build(request))
         except STALE:
@@ -161,6 +178,8 @@ class AsyncTransport:
         for scope in list(self._scopes):
             scope.reschedule(0)
         await self._shared.aclose()
+        if self._guard is not None:
+            await self._guard.aclose()
 
 
 class AsyncChannel:
@@ -187,7 +206,7 @@ class AsyncChannel:
             case Read(quiet):
                 return await self._read(quiet)
             case Wait(seconds):
-                return await self._wait(seconds)
+                return await self._transport.wait(seconds)
             case Blocking(work):
                 return await asyncio.to_thread(work)
             case Lookup(job_id):
@@ -244,13 +263,6 @@ class AsyncChannel:
         seconds = self._transport.settings.timeout.read
         work = self._open.extensions["network_stream"].write(data, timeout=seconds)
         await self._transport.within(seconds, self._request.operation, work)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await asyncio.sleep(seconds)
-        except TimeoutError:
-            pass
 
     async def close(self) -> None:
         """Drop what is open."""
