@@ -119,6 +119,15 @@ async def test_an_event_outlives_a_short_trouble_of_the_api_server(status: int) 
     assert (server.tries, posting.dropped) == (3, 0)
 
 
+async def test_an_event_that_is_told_again_while_it_waits_is_tried_at_once_and_waits_once() -> None:
+    server = Server(503, 503)
+    posting = _recorder(server)
+    for waiting in (1, 1, 0):
+        await posting.record(_object(), END)
+        assert posting.waiting == waiting
+    assert (server.tries, len(server.taken), posting.dropped) == (3, 1, 0)
+
+
 async def test_an_event_is_given_up_after_its_last_try() -> None:
     server = Server(*[503] * 99)
     posting = _recorder(server)
@@ -143,8 +152,8 @@ async def test_a_slow_api_server_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
 async def test_no_more_events_wait_than_the_queue_holds() -> None:
     server = Server(*[503] * (QUEUE_LENGTH + 5))
     posting = _recorder(server)
-    for _ in range(QUEUE_LENGTH + 5):
-        await posting.record(_object(), END)
+    for number in range(QUEUE_LENGTH + 5):
+        await posting.record(_object(uid=str(number)), END)
     assert (posting.waiting, posting.dropped) == (QUEUE_LENGTH, 5)
 
 

@@ -14,7 +14,6 @@ from rayjobwatch.kube.watches import write_status
 from rayjobwatch.model.events import events_of
 from rayjobwatch.model.fold import fold
 from rayjobwatch.model.spec import InvalidSpecError, parse_spec
-from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import refused, status_of
 
 WRITE_SECONDS = 1.0
@@ -108,8 +107,7 @@ class Reconciler:
             return
         target = await self._target(key, watch)
         watch.take_digests()
-        old = watch.state
-        watch.state = fold(old, watch.spec.jobs.ids, watch.observation(target, now))
+        watch.state = fold(watch.state, watch.spec.jobs.ids, watch.observation(target, now))
         status = status_of(
             watch.state,
             watch.digests,
@@ -119,7 +117,7 @@ class Reconciler:
             now=now,
         )
         self._follow_logs(key, watch, now)
-        await self._tell(watch, old, target)
+        await self._tell(watch, target)
         await self._write(key, watch, status, urgent=without_logs(status) != without_logs(watch.status))
 
     async def _target(self, key: WatchKey, watch: Watch) -> Target:
@@ -151,15 +149,16 @@ class Reconciler:
             self._sessions.leave(watch.session, key)
             watch.session = None
 
-    async def _tell(self, watch: Watch, old: WatchState, target: Target) -> None:
-        """Post Events before the status that says the same, so that a crash in between loses none."""
-        for note in events_of(old, watch.state):
+    async def _tell(self, watch: Watch, target: Target) -> None:
+        """Post Events before each try to write the status that says the same, so that a crash in between loses none."""
+        for note in events_of(watch.told, watch.state):
             await self._recorder.record(watch.body, note)
             if note.on_cluster and target.cluster:
                 await self._recorder.record(target.cluster, note)
 
     async def _write(self, key: WatchKey, watch: Watch, status: Body, *, urgent: bool) -> None:
         if status == watch.status:
+            watch.told = watch.state
             return
         due = watch.written + WRITE_SECONDS - self._clock()
         if not urgent and due > 0:
@@ -174,7 +173,7 @@ class Reconciler:
             self._changed.add(key)
             self._again(key, WRITE_SECONDS)
             return
-        watch.status, watch.written = status, self._clock()
+        watch.status, watch.told, watch.written = status, watch.state, self._clock()
 
 
 def _is_done(watch: Watch, now: datetime) -> bool:

@@ -21,11 +21,15 @@ LOG_GRACE = timedelta(minutes=2)
 
 @dataclass
 class Watch:
-    """One RayJobWatch as the reconciler knows it. `status` is what was last read or written."""
+    """One RayJobWatch as the reconciler knows it.
+
+    `status` is what was last read or written, `told` the state that it speaks of and whose Events were posted.
+    """
 
     body: Body
     spec: WatchSpec | None = None
     state: WatchState = field(default_factory=WatchState)
+    told: WatchState = field(default_factory=WatchState)
     digests: dict[str, LogDigest] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=dict)
     session: ClusterSession | None = None
@@ -37,7 +41,7 @@ class Watch:
         """Go on where the status of `body` says that an earlier process stopped."""
         status = body.get("status") or {}
         state, digests = restored(status)
-        return cls(body, state=state, digests=digests, status=status)
+        return cls(body, state=state, told=state, digests=digests, status=status)
 
     @property
     def generation(self) -> int:

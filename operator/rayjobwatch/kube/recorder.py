@@ -45,7 +45,7 @@ class Recorder:
         self._client = client
         self._instance = cut(instance, 128)
         self._clock = clock
-        self._pending: list[_Pending] = []
+        self._pending: dict[str, _Pending] = {}
         self._buckets = _Buckets(clock)
         self.dropped = 0
 
@@ -59,19 +59,22 @@ class Recorder:
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             now = self._clock()
-            due = [pending for pending in self._pending if pending.due <= now]
-            self._pending = [pending for pending in self._pending if pending.due > now]
-            for pending in due:
-                await self._try(pending)
+            for key in [key for key, pending in self._pending.items() if pending.due <= now]:
+                if pending := self._pending.pop(key, None):
+                    await self._try(pending)
 
     async def record(self, involved: Body, note: EventNote) -> None:
-        """Post an Event on `involved`. Never raises: what cannot be posted is tried again later, then dropped."""
+        """Post an Event on `involved`. Never raises: what cannot be posted is tried again later, then dropped.
+
+        An Event that waits for another try gets it now, in vain or not, when it is recorded again.
+        """
         uid = involved["metadata"].get("uid", "")
         if not note.is_end and not self._buckets.take(uid):
             self._drop(note.reason)
             return
         body = event_body(involved, note, self._instance, datetime.now(UTC))
-        await self._try(_Pending(body, 1, TRIES_OF_ENDS if note.is_end else TRIES))
+        waiting = self._pending.pop(_key(body), None)
+        await self._try(waiting or _Pending(body, 1, TRIES_OF_ENDS if note.is_end else TRIES))
 
     async def _try(self, pending: _Pending) -> None:
         try:
@@ -96,7 +99,7 @@ class Recorder:
             self._drop(pending.body["reason"])
             return
         due = self._clock() + _delay(pending.tries)
-        self._pending.append(replace(pending, tries=pending.tries + 1, due=due))
+        self._pending[_key(pending.body)] = replace(pending, tries=pending.tries + 1, due=due)
 
     def _drop(self, reason: str) -> None:
         self.dropped += 1
@@ -152,6 +155,10 @@ def _name(meta: Body, note: EventNote) -> str:
     """Return a name that the same note on the same object always gets, and another object of that name does not."""
     digest = hashlib.sha256(f"{meta.get('uid', '')}\n{note.identity}".encode()).hexdigest()[:16]
     return f"{meta['name'][:200].rstrip('-.')}.{digest}"
+
+
+def _key(event: Body) -> str:
+    return f"{event['metadata']['namespace']}/{event['metadata']['name']}"
 
 
 def _delay(tries: int) -> float:
