@@ -21,7 +21,7 @@ def list_jobs() -> Plan[JobList]:
 def get_job(job_id: str, timeout: float | None = None) -> Plan[JobDetails]:
     """Ask for one job."""
     operation = f"get_job({job_id!r})"
-    request = Request(operation=operation, path=f"/api/jobs/{check_id(job_id)}", total=timeout)
+    request = Request(operation=operation, path=f"/api/jobs/{check_id(job_id)}", connect=timeout, total=timeout)
     return job_of((yield from fetch_json(request)), operation)
 
 

@@ -1,5 +1,6 @@
 """Finding, in a log that is sent again from its start, the place where reading stopped. Pure."""
 
+from collections import deque
 from typing import Final, Protocol
 
 from rayjobwatch.ray.cursor import ByteCursor, TextCursor
@@ -51,31 +52,40 @@ class TextSeeker:
     def __init__(self, text_offset: int, anchor: int | None = None) -> None:
         self._wanted = text_offset
         self._anchor = anchor if text_offset else None
+        self._chunks: deque[bytes] = deque()
+        self._kept = 0
+        self._text = 0
+        self._last = b""
         self._window = b""
         self._before = self.cursor = ByteCursor()
         self.text_cursor = TextCursor()
 
     def feed(self, chunk: bytes) -> bytes | None:
         """Return what follows the place, None before it is reached."""
-        self._window += chunk
+        self._text += text_size(chunk) - (self._last == b"\r" and chunk[:1] == b"\n")
+        self._last = chunk[-1:] or self._last
+        self._chunks.append(chunk)
+        self._kept += len(chunk)
         # One byte more than wanted must be there: an LF that belongs to the CR before it.
-        if self._before.text_offset + text_size(self._window) <= self._wanted:
+        if self._text <= self._wanted:
             self._forget()
             return None
-        return self._found(self._place())
+        return self._found()
 
     def finish(self) -> bytes:
         """At the end of the log: return what follows the place, or raise because it was not reached."""
-        if self._before.text_offset + text_size(self._window) < self._wanted and self._anchor is None:
+        if self._text < self._wanted and self._anchor is None:
             raise _shorter()
-        return self._found(self._place())
+        return self._found()
 
     def _forget(self) -> None:
-        cut = len(self._window) - _WINDOW
-        if cut > _WINDOW:
-            cut -= self._window[cut - 1 : cut] == b"\r"
-            gone, self._window = self._window[:cut], self._window[cut:]
-            self._before = ByteCursor(self._before.offset + cut, self._before.crlf + gone.count(b"\r\n"))
+        """Keep only what the anchor may be looked for in."""
+        while self._kept - len(self._chunks[0]) > _WINDOW:
+            gone = self._chunks.popleft()
+            if gone.endswith(b"\r"):
+                gone, self._chunks[0] = gone[:-1], b"\r" + self._chunks[0]
+            self._kept -= len(gone)
+            self._before = ByteCursor(self._before.offset + len(gone), self._before.crlf + _pairs(gone))
 
     def _place(self) -> int:
         """Return where the wanted text length is reached in the window."""
@@ -101,9 +111,12 @@ class TextSeeker:
     def _known(self, end: int) -> bool:
         return _anchor(self._window[max(0, end - ANCHOR_BYTES - 4) : end]) == self._anchor
 
-    def _found(self, end: int) -> bytes:
+    def _found(self) -> bytes:
+        self._window = b"".join(self._chunks)
+        self._chunks.clear()
+        end = self._place()
         done = self._window[:end]
-        self.cursor = ByteCursor(self._before.offset + end, self._before.crlf + done.count(b"\r\n"))
+        self.cursor = ByteCursor(self._before.offset + end, self._before.crlf + _pairs(done))
         last = done[-ANCHOR_BYTES - 4 :]
         self.text_cursor = TextCursor(self.cursor.text_offset, _anchor(last) if done else 0)
         rest, self._window = self._window[end:], b""
@@ -116,7 +129,11 @@ def _anchor(block: bytes) -> int:
 
 def text_size(block: bytes) -> int:
     """Return how long the text is that the agent makes of `block`, in UTF-8 bytes."""
-    return len(block) - block.count(b"\r\n")
+    return len(block) - _pairs(block)
+
+
+def _pairs(block: bytes) -> int:
+    return block.count(b"\r\n") if b"\r" in block else 0
 
 
 def _shorter() -> ServerError:
