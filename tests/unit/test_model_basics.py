@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayjobwatch.model.digest import KEPT_LINES, LogDigest, kept_tail
+from rayjobwatch.model.digest import JOB_TAIL_BYTES, KEPT_LINES, LogDigest, kept_tail
 from rayjobwatch.model.failure import failure_of
 from rayjobwatch.model.jobs import JobRow, JobState
 from rayjobwatch.model.spec import InvalidSpecError, Protocol, parse_spec
+from rayjobwatch.model.text import clean_line
 from rayjobwatch.model.times import from_milliseconds, parse_rfc3339, rfc3339
 
 GOOD = {"rayCluster": {"name": "shared"}, "jobs": {"ids": ["a"]}}
@@ -136,6 +137,19 @@ def test_a_digest_keeps_the_older_lines_that_a_watch_had_of_the_same_log(
     new = live.lines - known.lines
     wanted = new + len(known.tail) if new <= len(live.tail) else 0
     assert len(merged.tail) == max(len(live.tail), min(wanted, KEPT_LINES))
+
+
+@given(st.lists(st.text(max_size=2000), max_size=130), st.integers(0, 130))
+def test_lines_that_status_cannot_hold_are_not_cleaned_and_not_missed(lines: list[str], first: int) -> None:
+    digest = LogDigest().fed(lines[:first], "1").fed(lines[first:], "2")
+    shown = kept_tail([clean_line(line) for line in lines], 100, JOB_TAIL_BYTES)
+    assert kept_tail(digest.tail, 100, JOB_TAIL_BYTES) == shown
+    assert digest.tail == tuple(clean_line(line) for line in lines)[len(lines) - len(digest.tail) :]
+
+
+def test_of_a_batch_of_long_lines_only_few_are_cleaned() -> None:
+    digest = LogDigest().fed(["old"], "1").fed(["long " * 4000] * 100, "2")
+    assert (digest.lines, len(digest.tail)) == (101, 8)
 
 
 def test_a_log_that_is_read_again_shows_no_old_trouble_and_is_not_complete() -> None:

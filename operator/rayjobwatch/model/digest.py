@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from rayjobwatch.model.text import clean_line
 
 KEPT_LINES = 100
+JOB_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,7 @@ class LogDigest:
 
     def fed(self, lines: Sequence[str], cursor: str) -> "LogDigest":
         """Return the digest after `lines` (complete lines, in order), read up to `cursor`."""
-        newest = tuple(clean_line(line) for line in lines[-KEPT_LINES:])
-        return LogDigest(self.lines + len(lines), cursor, False, (self.tail + newest)[-KEPT_LINES:])
+        return LogDigest(self.lines + len(lines), cursor, False, _joined(self.tail, lines[-KEPT_LINES:]))
 
     def after(self, known: "LogDigest") -> "LogDigest":
         """Return this digest with the older lines that `known`, the digest of an earlier or the same place, still has.
@@ -42,6 +42,18 @@ class LogDigest:
     def failing(self, message: str) -> "LogDigest":
         """Return the digest with the reason why reading does not go on."""
         return replace(self, message=clean_line(message))
+
+
+def _joined(tail: tuple[str, ...], lines: Sequence[str]) -> tuple[str, ...]:
+    """Clean no more of the newest lines than status can hold: a batch of long ones would hold up all other watches."""
+    newest: list[str] = []
+    left = JOB_TAIL_BYTES
+    for line in reversed(lines):
+        newest.append(clean_line(line))
+        left -= len(newest[-1]) + len('"",')
+        if left <= 0:
+            return tuple(newest[::-1])
+    return (*tail, *newest[::-1])[-KEPT_LINES:]
 
 
 def kept_tail(tail: Sequence[str], count: int, limit: int) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from rayjobwatch.model.conditions import Condition, merge
-from rayjobwatch.model.digest import LogDigest, kept_tail
+from rayjobwatch.model.digest import JOB_TAIL_BYTES, LogDigest, kept_tail
 from rayjobwatch.model.jobs import Failure, Job, JobState
 from rayjobwatch.model.observation import Cluster
 from rayjobwatch.model.state import WatchState
@@ -14,7 +14,6 @@ from rayjobwatch.model.text import clean_line, cut
 from rayjobwatch.model.times import parse_rfc3339, rfc3339
 from rayjobwatch.model.verdict import conditions_of, overall, stale_since, summary_of
 
-JOB_TAIL_BYTES = 4096
 OBJECT_BYTES = 60_000
 # Longest text of a job's row: the first with which the status keeps to its budget.
 _TEXT_BYTES = (600, 160, 60)
