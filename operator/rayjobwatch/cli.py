@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         "--namespace",
         action="append",
         default=[],
+        type=_namespace,
         metavar="NAME",
         help="watch this namespace only; may be given several times (default: all)",
     )
@@ -55,9 +57,22 @@ def _parser() -> argparse.ArgumentParser:
         "times (default: none)",
     )
     run.add_argument("--cluster-domain", default="cluster.local", metavar="NAME", help="(default: %(default)s)")
-    run.add_argument("--health-port", type=int, default=0, metavar="PORT", help="serve /healthz (default: none)")
+    run.add_argument("--health-port", type=_port, default=0, metavar="PORT", help="serve /healthz (default: none)")
     run.add_argument("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
     return parser
+
+
+def _namespace(text: str) -> str:
+    # kopf would take patterns too, but the API server lists by names only.
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be the name of a namespace; give the option once for each")
+    return text
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a port, 1 to 65535, or 0 for none")
+    return int(text)
 
 
 def _override(text: str) -> tuple[ClusterKey, str]:

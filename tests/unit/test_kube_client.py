@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException
 
 from rayjobwatch.kube import client as kube
 from rayjobwatch.kube.client import EVENTS, RAY_CLUSTERS, RAY_JOB_WATCHES, KubeClient, KubeError, Resource
@@ -141,3 +142,15 @@ async def test_an_api_server_that_is_silent_is_an_error_in_time(monkeypatch: pyt
         async with asyncio.timeout(5):
             await left.wait()
     assert caught.value.reason == "TimeoutError"
+
+
+async def test_credentials_that_cannot_be_read_are_an_error_like_any_other() -> None:
+    configuration: Any = Configuration(host="http://127.0.0.1:1", api_key={"BearerToken": "bearer old"})
+
+    def unreadable(_: Configuration) -> None:
+        raise ConfigException("Token file exists but empty.")
+
+    configuration.refresh_api_key_hook = unreadable
+    async with KubeClient(configuration) as client:
+        with pytest.raises(KubeError, match=r"no credentials for the API server: Token file exists but empty\."):
+            await client.get(EVENTS, "ml", "a")

@@ -152,6 +152,8 @@ class KubeClient:
                 )
                 response = await self._api.call_api(*request)
                 data = await response.read()
+        except ConfigException as error:
+            raise KubeError(0, "Configuration", f"no credentials for the API server: {error}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise KubeError(0, type(error).__name__, f"the API server did not answer: {error}") from None
         return _decoded(response.status, data)
