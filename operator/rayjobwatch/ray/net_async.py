@@ -1,37 +1,107 @@
-"""Sockets of the async client, on asyncio's own streams: all known, so that they can be dropped at once."""
+"""Sockets of the async client: all known, so that they can be dropped at once; bytes are handed on uncopied."""
 
 import asyncio
 import contextlib
 import select
 import weakref
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from ssl import SSLContext
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpcore
 import httpx
 
 from rayjobwatch.ray.settings import Settings, pool_options
 
-_BUFFER: Final = 1 << 18
+_MOST_BUFFERED: Final = 1 << 19
+
+
+class Wire(asyncio.Protocol):
+    """What came in, chunk by chunk as asyncio read it. Reading stops while half a MiB waits to be taken."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._error: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the way out (again, once there is TLS)."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came."""
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > _MOST_BUFFERED and self.transport is not None:
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """Note that nothing more will come; asyncio then closes the connection."""
+        self._ended = True
+        self._wake()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end."""
+        self._ended, self._error = True, exc
+        self._writable.set()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """Make writers wait."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let writers go on."""
+        self._writable.set()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def read(self) -> bytes:
+        """Return the next chunk, b"" at the end."""
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return b""
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        data = self._chunks.popleft()
+        if self._size > _MOST_BUFFERED >= self._size - len(data) and self.transport is not None:
+            self.transport.resume_reading()
+        self._size -= len(data)
+        return data
+
+    async def drain(self) -> None:
+        """Wait until what was written is nearly out."""
+        await self._writable.wait()
+        if self._error is not None:
+            raise self._error
 
 
 class AsyncTrackedStream(httpcore.AsyncNetworkStream):
-    """A connection as a pair of asyncio streams."""
+    """A connection as httpcore wants it."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: "AsyncTrackedBackend"
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, wire: Wire, transport: asyncio.Transport, backend: "AsyncTrackedBackend") -> None:
+        self._wire = wire
+        self._transport = transport
         self._backend = backend
         backend.streams.add(self)
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        """Read what is there, or wait for it."""
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
+        """Read what is there, or wait for it; asyncio's chunks (256 KiB at most) are not cut to `max_bytes`."""
         try:
             async with asyncio.timeout(timeout):
-                return await self._reader.read(max_bytes)
+                return await self._wire.read()
         except TimeoutError:
             raise httpcore.ReadTimeout from None
         except OSError as error:
@@ -39,12 +109,10 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Write all of `buffer`."""
-        if not buffer:
-            return
         try:
             async with asyncio.timeout(timeout):
-                self._writer.write(buffer)
-                await self._writer.drain()
+                self._transport.write(buffer)
+                await self._wire.drain()
         except TimeoutError:
             raise httpcore.WriteTimeout from None
         except OSError as error:
@@ -58,7 +126,7 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
         """Drop the connection now."""
         self._backend.streams.discard(self)
         with contextlib.suppress(RuntimeError):  # the event loop is closed
-            self._writer.transport.abort()
+            self._transport.abort()
 
     async def start_tls(
         self,
@@ -67,26 +135,32 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
         """Put the connection under TLS."""
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
+                secure = await loop.start_tls(self._transport, self._wire, ssl_context, server_hostname=server_hostname)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:
             raise httpcore.ConnectError from error
+        if secure is None:
+            raise httpcore.ConnectError
+        self._wire.transport = self._transport = secure
         return self
 
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore wants to know about the connection."""
         if info == "is_readable":  # of an idle connection: it was closed by the server
-            return self._writer.transport.is_closing() or _is_readable(self._writer.get_extra_info("socket").fileno())
-        return self._writer.get_extra_info(info)
+            return self._transport.is_closing() or _is_readable(self._transport.get_extra_info("socket").fileno())
+        return self._transport.get_extra_info(info)
 
 
 def _is_readable(descriptor: int) -> bool:
+    if descriptor < 0:
+        return True
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return descriptor < 0 or bool(poll.poll(0))
+    return bool(poll.poll(0))
 
 
 class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):
@@ -104,17 +178,18 @@ class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Open a connection."""
+        loop = asyncio.get_running_loop()
         local = None if local_address is None else (local_address, 0)
         try:
             async with asyncio.timeout(timeout):
-                reader, writer = await asyncio.open_connection(host, port, limit=_BUFFER, local_addr=local)
+                transport, wire = await loop.create_connection(Wire, host, port, local_addr=local)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:
             raise httpcore.ConnectError from error
         for option in socket_options or ():
-            writer.get_extra_info("socket").setsockopt(*option)
-        return AsyncTrackedStream(reader, writer, self)
+            transport.get_extra_info("socket").setsockopt(*option)
+        return AsyncTrackedStream(wire, transport, self)
 
     async def sleep(self, seconds: float) -> None:
         """Wait; httpcore does so only between retries, which are off."""
