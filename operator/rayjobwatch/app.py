@@ -20,7 +20,7 @@ async def run(settings: Settings) -> None:
     # Else kopf names itself after the process' user, who has no name in many a container.
     os.environ.setdefault("POD_ID", socket.gethostname())
     configuration = await load_configuration(settings.kubeconfig)
-    async with KubeClient(configuration) as client:
+    async with KubeClient(configuration, settings.kubeconfig) as client:
         engine = Engine(client, settings, socket.gethostname())
         registry = _registry(settings, engine)
         # Before kopf: it cancels at its end whatever tasks were made after its start, and these are ours to end.

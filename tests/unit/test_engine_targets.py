@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from rayjobwatch.engine.targets import Targets
+from rayjobwatch.engine.targets import KEEP_SECONDS, Targets
 from rayjobwatch.kube.client import Body, KubeClient, KubeError, Resource
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import Settings
@@ -83,3 +83,14 @@ async def test_what_an_administrator_must_mend_is_no_missing_cluster(status: int
     target = await targets(server).find("ml", SPEC)
     assert target.problem is not None
     assert target.problem.reason == reason
+
+
+async def test_a_known_dashboard_is_kept_while_the_api_server_is_away() -> None:
+    server = Server(cluster("ready"))
+    server.go.set()
+    now = [0.0]
+    finding = Targets(cast("KubeClient", server), SETTINGS, lambda: now[0])
+    await finding.find("ml", SPEC)
+    now[0], server.answer = KEEP_SECONDS, KubeError(0, "Timeout", "the API server did not answer")
+    assert (await finding.find("ml", SPEC)).dashboard is not None
+    assert server.asked == 2

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,15 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
 
 from rayjobwatch.kube import client as kube
-from rayjobwatch.kube.client import EVENTS, RAY_CLUSTERS, RAY_JOB_WATCHES, KubeClient, KubeError, Resource
+from rayjobwatch.kube.client import (
+    EVENTS,
+    RAY_CLUSTERS,
+    RAY_JOB_WATCHES,
+    KubeClient,
+    KubeError,
+    Resource,
+    load_configuration,
+)
 from rayjobwatch.kube.watches import write_status
 
 
@@ -37,11 +46,13 @@ class Server:
 
     answers: list[tuple[int, str]] = field(default_factory=list)
     requests: list[tuple[str, str, str, str]] = field(default_factory=list)
+    tokens: list[str | None] = field(default_factory=list)
     url: str = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         body = (await request.read()).decode()
         self.requests.append((request.method, request.path_qs, request.headers["Content-Type"], body))
+        self.tokens.append(request.headers.get("authorization"))
         status, text = self.answers.pop(0)
         return web.Response(status=status, text=text, content_type="application/json")
 
@@ -91,6 +102,23 @@ async def test_a_refusal_says_what_the_api_server_said(
     assert (caught.value.status, caught.value.reason) == (status, reason)
     assert says in str(caught.value)
     assert len(server.requests) == 1
+
+
+async def test_an_expired_token_is_read_anew_from_the_kubeconfig(server: Server, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+
+    def write(token: str) -> None:
+        one: dict[str, Any] = {"clusters": [{"name": "c", "cluster": {"server": server.url}}], "current-context": "x"}
+        one["users"] = [{"name": "u", "user": {"token": token}}]
+        one["contexts"] = [{"name": "x", "context": {"cluster": "c", "user": "u"}}]
+        kubeconfig.write_text(json.dumps(one))
+
+    write("old")
+    async with KubeClient(await load_configuration(kubeconfig), kubeconfig) as client:
+        write("new")
+        server.answers = [(401, "{}"), (200, '{"a": 1}')]
+        assert await client.get(RAY_CLUSTERS, "ml", "a") == {"a": 1}
+    assert server.tokens == ["Bearer old", "Bearer new"]
 
 
 async def test_an_object_that_is_not_there_is_none(server: Server, client: KubeClient) -> None:

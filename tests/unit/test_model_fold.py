@@ -237,3 +237,11 @@ def test_a_job_whose_id_is_used_again_gets_neither_runs_verdict() -> None:
     other = row("SUCCEEDED", start_time=T0)
     state = folded(heard(0, row()), heard(1, other), heard(5, other))
     assert state.jobs["a"].state == "Unknown"
+
+
+def test_a_clock_that_is_set_back_delays_no_verdict() -> None:
+    ended = row("SUCCEEDED")
+    state = folded(
+        heard(0, row(), complete=False), heard(1, ended, complete=False), heard(-3600, ended, complete=False)
+    )
+    assert state.jobs["a"].state == "Succeeded"

@@ -71,7 +71,7 @@ class Reconciler:
             return
         now = datetime.now(UTC)
         try:
-            watch.spec = parse_spec(watch.body)
+            watch.spec = watch.spec or parse_spec(watch.body)
         except InvalidSpecError as error:
             self._leave(key, watch)
             await self._write(key, watch, refused(str(error), watch.status, watch.generation, now), urgent=True)
@@ -99,7 +99,7 @@ class Reconciler:
         watch = self._watches.get(key)
         if watch is None:
             watch = self._watches[key] = Watch.from_body(body)
-        watch.body, watch.status = body, body.get("status") or {}
+        watch.body, watch.spec, watch.status = body, None, body.get("status") or {}
         return watch
 
     async def _reconcile(self, key: WatchKey, watch: Watch, now: datetime) -> None:

@@ -26,8 +26,13 @@ def row_of(id_: str, job: JobDetails) -> JobRow:
         error_type=job.error_type,
         start_time=from_milliseconds(job.start_time),
         end_time=from_milliseconds(job.end_time),
-        exit_code=job.driver_exit_code,
+        exit_code=_int32(job.driver_exit_code),
     )
+
+
+def _int32(code: int | None) -> int | None:
+    """Leave out what no process can return and no status can hold."""
+    return code if code is not None and -(2**31) <= code < 2**31 else None
 
 
 def problem_of(url: str, error: ClientError) -> Problem:

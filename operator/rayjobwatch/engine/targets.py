@@ -39,12 +39,17 @@ class _Lookup:
     task: asyncio.Task[Target]
     began: float
 
+    @property
+    def result(self) -> Target | None:
+        done = self.task.done() and not self.task.cancelled() and self.task.exception() is None
+        return self.task.result() if done else None
+
     def is_old(self, now: float) -> bool:
         if not self.task.done():
             return False
-        failed = self.task.cancelled() or self.task.exception() is not None
-        keep = KEEP_SECONDS if not failed and self.task.result().dashboard else RETRY_SECONDS
-        return failed or now - self.began >= keep
+        result = self.result
+        keep = KEEP_SECONDS if result and result.dashboard else RETRY_SECONDS
+        return result is None or now - self.began >= keep
 
 
 class Targets:
@@ -73,7 +78,8 @@ class Targets:
         key = (namespace, spec.ray_cluster.name)
         lookup = self._lookups.get(key)
         if lookup is None or lookup.is_old(self._clock()):
-            task = asyncio.create_task(self._by_cluster(key), name=f"look up {namespace}/{key[1]}")
+            last = lookup.result if lookup else None
+            task = asyncio.create_task(self._looked_up(key, last), name=f"look up {namespace}/{key[1]}")
             lookup = self._lookups[key] = _Lookup(task, self._clock())
         return await asyncio.shield(lookup.task)
 
@@ -85,6 +91,15 @@ class Targets:
             "--allow-dashboard-url and a pattern that matches it"
         )
         return Target(problem=Problem("DashboardURLNotAllowed", message, stalled=True))
+
+    async def _looked_up(self, key: ClusterKey, last: Target | None) -> Target:
+        """Look a RayCluster up; while the API server is away, what was found last is as good as anything."""
+        try:
+            return await self._by_cluster(key)
+        except KubeError:
+            if last is None:
+                raise
+            return last
 
     async def _by_cluster(self, key: ClusterKey) -> Target:
         namespace, name = key

@@ -87,8 +87,9 @@ def _check_files(files: str) -> None:
 class KubeClient:
     """Requests to one API server, JSON in and out, each with a time limit."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, kubeconfig: Path | None = None) -> None:
         self._api = ApiClient(configuration)
+        self._kubeconfig = kubeconfig
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,7 +131,18 @@ class KubeClient:
         path = resource.path(namespace, name, "status")
         return await self._request("PATCH", path, query=query, body=body, content="application/apply-patch+yaml")
 
-    async def _request(
+    async def _request(self, method: str, path: str, **more: Any) -> Body:
+        try:
+            return await self._exchange(method, path, **more)
+        except KubeError as error:
+            if error.status != 401:
+                raise
+        # The token has expired, and nothing renews that of a kubeconfig by itself.
+        fresh = await load_configuration(self._kubeconfig)
+        self._api.configuration.api_key = fresh.api_key
+        return await self._exchange(method, path, **more)
+
+    async def _exchange(
         self,
         method: str,
         path: str,

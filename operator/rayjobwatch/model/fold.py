@@ -94,7 +94,7 @@ def _is_another_run(job: Job, row: JobRow) -> bool:
 def _missing(job: Job, now: datetime) -> Job:
     if not job.seen:
         return job
-    if job.missing_since is None:
+    if job.missing_since is None or now < job.missing_since:  # a clock that was set back
         return replace(job, missing_since=now)
     return _over(job, JobState.UNKNOWN) if now - job.missing_since >= MISSING_GRACE else job
 
@@ -133,8 +133,12 @@ def _with_facts(job: Job, row: JobRow, session: str) -> Job:
 def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observation) -> bool:
     """Whether a row that is terminal `since` is not believed yet, or its log's last lines are still awaited."""
     if row.error_type in _UNCERTAIN and since - listing.connected_since < UNCERTAIN_GRACE:
-        return seen.now - since < UNCERTAIN_GRACE
-    return row.id not in seen.complete_logs and seen.now - since < DRAIN_GRACE
+        return _is_within(since, seen.now, UNCERTAIN_GRACE)
+    return row.id not in seen.complete_logs and _is_within(since, seen.now, DRAIN_GRACE)
+
+
+def _is_within(since: datetime, now: datetime, grace: timedelta) -> bool:
+    return timedelta(0) <= now - since < grace  # and not for an hour after a clock was set back by one
 
 
 def _verdict(job: Job, row: JobRow, state: JobState) -> Job:
