@@ -193,7 +193,8 @@ def last_line(body: bytes) -> str:
     if "<html" in body[:512].lower().decode("latin-1"):
         return ""
     lines = body[-4096:].decode("utf-8", "replace").splitlines()
-    line = next((each.strip() for each in reversed(lines) if sum(map(str.isalpha, each)) > 3), "")
+    telling = (each.strip() for each in reversed(lines) if sum(map(str.isalpha, each)) > 3)
+    line = next((each for each in telling if not each.startswith("For further information")), "")
     return "" if line.startswith(("Traceback", 'File "', "<")) else sanitize(line)
 
 

@@ -81,6 +81,7 @@ class TrackedBackend(httpcore.NetworkBackend):
 
     def __init__(self) -> None:
         self.deadline = Deadline()
+        self.closed = False
         self.streams: weakref.WeakSet[TrackedStream] = weakref.WeakSet()
         self._plain = httpcore.SyncBackend()
 
@@ -95,7 +96,17 @@ class TrackedBackend(httpcore.NetworkBackend):
         """Open a connection."""
         timeout = self.deadline.left(timeout)
         stream = self._plain.connect_tcp(host, port, timeout, local_address, socket_options)
-        return TrackedStream(stream, self)
+        tracked = TrackedStream(stream, self)
+        if self.closed:  # while this was connecting
+            tracked.close()
+            raise httpcore.ConnectError
+        return tracked
+
+    def close(self) -> None:
+        """Wake whoever waits for a connection; no new one will stand."""
+        self.closed = True
+        for stream in list(self.streams):
+            stream.shutdown()
 
     def sleep(self, seconds: float) -> None:
         """Wait; httpcore does so only between retries, which are off."""

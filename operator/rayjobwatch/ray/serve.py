@@ -127,6 +127,8 @@ def deploy_application(config: Any, wait: float | None, clock: Callable[[], floa
     if not isinstance(config, Mapping) or not isinstance(config.get("import_path"), str):
         raise InvalidInputError("config must hold name and import_path, as an application in a Serve config file does")
     name = _checked(config.get("name"))
+    if "/" in name or "\0" in name:  # Serve takes it, and then its controller fails for all applications
+        raise InvalidInputError("a Serve application's name must hold neither '/' nor NUL")
     until = clock() + (0 if wait is None else check_seconds(wait, "wait"))
     operation = f"deploy_serve_application({name!r})"
     serve = yield from _look(operation)

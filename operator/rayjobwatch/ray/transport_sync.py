@@ -175,8 +175,7 @@ class SyncTransport:
     def close(self) -> None:
         """End everything that waits, in whatever thread, with 503, and close every connection."""
         self._closing.set()
-        for stream in list(self._sockets.streams):
-            stream.shutdown()
+        self._sockets.close()
         self._shared.close()
 
 
