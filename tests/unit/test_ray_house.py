@@ -46,4 +46,5 @@ def test_what_decides_does_no_io(name: str) -> None:
     tree = ast.parse((FOLDER / f"{name}.py").read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {each.name for node in ast.walk(tree) if isinstance(node, ast.Import) for each in node.names}
-    assert modules.isdisjoint({"httpx", "httpcore", "socket", "asyncio", "threading", "time", "os", "logging", "ssl"})
+    io = {"httpx", "httpcore", "socket", "asyncio", "threading", "time", "os", "logging", "ssl"}
+    assert modules.isdisjoint(io)
