@@ -42,7 +42,7 @@ def python_for(kind: str) -> str:
 def environment() -> dict[str, str]:
     """Nothing of the caller's Ray; the tests importable."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return clean | {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    return clean | {"PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT)), "RAY_AUTH_MODE": "disabled"}
 
 
 def start_reader(kind: str, url: str, job: str, count: int, *warm: str) -> subprocess.Popen[str]:

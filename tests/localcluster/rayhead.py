@@ -284,18 +284,20 @@ class RayHead:
         try:
             self.request("POST", "/api/jobs/", {"entrypoint": "true", "entrypoint_label_selector": {"not valid": ""}})
         except RayHTTPError as error:
-            return "Invalid label key" in error.body
+            return "Invalid label key" in error.body or "unexpected keyword argument" in error.body  # before 2.49
         except OSError:
             return False
         raise ClusterError("Ray took a job with an invalid label selector: the readiness probe is out of date")
 
     def _agent_listens(self) -> bool:
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://{self.node_ip}:{self.ports.agent}/api/healthz", timeout=2),
-        ):
-            return True
-        return False
+        try:
+            urllib.request.urlopen(f"http://{self.node_ip}:{self.ports.agent}/api/healthz", timeout=2).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code == 404  # an older agent, which has no such route
+        except OSError:
+            return False
+        return True
 
     def _find_dashboard_command(self) -> list[str]:
         for pid in self._dashboard_pids():

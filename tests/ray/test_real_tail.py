@@ -117,7 +117,9 @@ async def test_an_unknown_job_is_404(both: list[Caller]) -> None:
 
 HARD = {
     "invalid byte": r"echo before; printf 'bad \377\376 byte\n'; sleep 2; echo after",
-    "half a character": r"echo before; printf 'half \342\202'; sleep 3; printf '\254 whole\n'; echo after; printf '\360\237'",
+    "half a character": (
+        r"echo before; printf 'half \342\202'; sleep 3; printf '\254 whole\n'; echo after; printf '\360\237'"
+    ),
     "a line of 5 MiB": "echo before; head -c 5242880 /dev/zero | tr '\\0' x; echo; sleep 2; echo after",
     "nul and separators": r"printf 'a\000b\014c\302\205d\342\200\250e\n'; printf '10%%\r20%%\rdone\r\n'",
 }
