@@ -40,8 +40,12 @@ def test_every_exported_name_is_there() -> None:
         _ = rayjobwatch.ray.nonsense
 
 
-@pytest.mark.parametrize("name", ["lines", "seek", "frames", "cursor", "limits", "wire", "endpoints", "tail", "tail_state",
-                                  "tail_bytes", "tail_text", "job_plans", "submit", "state", "serve"])  # fmt: skip
+DECIDING = (
+    "lines seek frames cursor limits wire endpoints tail tail_state tail_bytes tail_text job_plans submit state serve"
+)
+
+
+@pytest.mark.parametrize("name", DECIDING.split())
 def test_what_decides_does_no_io(name: str) -> None:
     tree = ast.parse((FOLDER / f"{name}.py").read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
