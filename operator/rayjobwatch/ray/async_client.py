@@ -253,7 +253,7 @@ class AsyncRayClient(ClientBase):
         return await self._transport.run(state.cluster_resources())
 
     async def available_resources(self) -> Resources:
-        """Return what all nodes have free, as `ray.available_resources()`, some seconds old."""
+        """Return what all nodes have free, as `ray.available_resources()`, some seconds old; needs Ray's monitor."""
         return await self._transport.run(state.available_resources())
 
     async def node_resources(self) -> dict[str, dict[str, Resources]]:

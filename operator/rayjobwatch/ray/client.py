@@ -283,7 +283,7 @@ class RayClient(ClientBase):
         return self._transport.run(state.cluster_resources())
 
     def available_resources(self) -> Resources:
-        """Return what all nodes have free, as `ray.available_resources()`, some seconds old."""
+        """Return what all nodes have free, as `ray.available_resources()`, some seconds old; needs Ray's monitor."""
         return self._transport.run(state.available_resources())
 
     def node_resources(self) -> dict[str, dict[str, Resources]]:
