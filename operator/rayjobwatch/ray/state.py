@@ -206,7 +206,7 @@ def _used(answer: Any, operation: str) -> dict[str, dict[str, float]]:
         answer = answer.get(key) if isinstance(answer, dict) else None
     if not isinstance(answer, dict):
         raise ServerError(
-            f"{operation}: the dashboard knows no usage: the head is still starting, or runs without Ray's monitor (--no-monitor)"
+            f"{operation}: the dashboard knows no usage; the head is starting, or has no monitor (--no-monitor)"
         )
     return {
         str(node): {name: pair[0] for name, pair in usage.items() if _is_pair(pair)}
