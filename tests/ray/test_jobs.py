@@ -267,7 +267,8 @@ async def test_a_submit_whose_answer_is_lost_is_not_sent_blindly_again(fake: Fak
     """After an unclear failure the job is looked up by its id: one record, and its id is returned."""
 
     async def take_it_and_die(exchange: Exchange) -> None:
-        fake.add_job(exchange.request.json()["submission_id"], status="PENDING")
+        body = exchange.request.json()
+        fake.add_job(body["submission_id"], status="PENDING").row = {"entrypoint": body["entrypoint"]}
         exchange.abort()
 
     fake.once("POST", "/api/jobs/", take_it_and_die)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.ray.fakedashboard import FakeDashboard
-    from tests.ray.wire import Exchange
+    from tests.ray.wire import Behaviour, Exchange
 
 PROTOCOLS = ("auto", "websocket", "http")
 TAIL = "/api/jobs/j/logs/tail"
@@ -100,16 +100,28 @@ REFUSALS = {
 }
 
 
+async def follow_all(
+    fake: FakeDashboard, client: Caller, wrong: dict[str, Behaviour], protocol: str, times: float = float("inf")
+) -> dict[str, list[str]]:
+    """Follow a job for each wrong socket, all at the same time; return what each tail brought."""
+
+    async def follow(number: int, behaviour: Behaviour) -> list[str]:
+        job = fake.add_job(f"j{number}", LOG, "RUNNING")
+        fake.on("GET", f"/api/jobs/j{number}/logs/tail", behaviour, times=times)
+        tail = await client.tail_job_logs(f"j{number}", protocol=protocol)
+        lines = await take(tail, 25)
+        job.finish()
+        lines += await tail.drain()
+        return lines
+
+    every = await asyncio.gather(*(follow(number, each) for number, each in enumerate(wrong.values())))
+    assert all(any(f"/j{number}/" in tail.path for tail in fake.tails) for number in range(len(wrong)))
+    return dict(zip(wrong, every, strict=True))
+
+
 @pytest.mark.requirement("S-02", "D-05")
-@pytest.mark.parametrize("name", REFUSALS)
-async def test_auto_falls_back_where_the_upgrade_is_refused(fake: FakeDashboard, client: Caller, name: str) -> None:
-    job = fake.add_job("j", LOG, "RUNNING")
-    fake.on("GET", TAIL, REFUSALS[name])
-    tail = await client.tail_job_logs("j")
-    lines = await take(tail, 25)
-    job.finish()
-    assert lines + await tail.drain() == LINES
-    assert fake.tails
+async def test_auto_falls_back_where_the_upgrade_is_refused(fake: FakeDashboard, client: Caller) -> None:
+    assert await follow_all(fake, client, REFUSALS, "auto") == dict.fromkeys(REFUSALS, LINES)
 
 
 DROPS = {
@@ -129,28 +141,15 @@ DROPS = {
 
 
 @pytest.mark.requirement("S-02", "S-14")
-@pytest.mark.parametrize("name", DROPS)
-async def test_auto_gives_each_line_once_where_the_socket_breaks(
-    fake: FakeDashboard, client: Caller, name: str
-) -> None:
-    fake.add_job("j", LOG, "RUNNING")
-    fake.on("GET", TAIL, DROPS[name])
-    tail = await client.tail_job_logs("j")
-    lines = await take(tail, 25)
-    fake.jobs["j"].finish()
-    assert lines + await tail.drain() == LINES
+async def test_auto_gives_each_line_once_where_the_socket_breaks(fake: FakeDashboard, client: Caller) -> None:
+    assert await follow_all(fake, client, DROPS, "auto") == dict.fromkeys(DROPS, LINES)
 
 
 @pytest.mark.requirement("S-13", "S-14", "E-09")
-@pytest.mark.parametrize("name", ["drop", "drop in a line", "close 1000", "close 1011"])
-async def test_websocket_resumes_after_a_drop_without_repeating(fake: FakeDashboard, client: Caller, name: str) -> None:
-    fake.add_job("j", LOG, "RUNNING")
-    fake.on("GET", TAIL, DROPS[name], times=2)
-    tail = await client.websocket_tail_job_logs("j")
-    lines = await take(tail, 25)
-    fake.jobs["j"].finish()
-    assert lines + await tail.drain() == LINES
-    assert len(fake.tails) >= 3
+async def test_websocket_resumes_after_two_drops_without_repeating(fake: FakeDashboard, client: Caller) -> None:
+    drops = {name: DROPS[name] for name in ("drop", "drop in a line", "close 1000", "close 1011")}
+    assert await follow_all(fake, client, drops, "websocket", times=2) == dict.fromkeys(drops, LINES)
+    assert len(fake.tails) >= 3 * len(drops)
 
 
 @pytest.mark.requirement("S-13")
