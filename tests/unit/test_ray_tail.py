@@ -38,6 +38,7 @@ class World:
     broken: set[str] = field(default_factory=set)
     cut: int | None = None
     pieces: int = 7
+    ray: str = "2.60.0"
     now: float = 0.0
     asked: list[str] = field(default_factory=list)
     at: dict[float, Callable[[], object]] = field(default_factory=dict)
@@ -76,6 +77,8 @@ class World:
 
     def carry_out(self, effect: Any) -> Any:
         match effect:
+            case Request(path="/api/version"):
+                return Response(200, body=b'{"version": "4", "ray_version": "%s"}' % self.ray.encode())
             case Lookup():
                 return self.job()
             case Wait(seconds):
@@ -253,3 +256,13 @@ def test_silence_ends_a_tail_only_where_asked() -> None:
         world.follow(idle_timeout=20.0)
     assert caught.value.status_code == 408
     assert 20 <= world.now < 22
+
+
+def test_the_file_of_an_old_ray_is_not_read_for_it_holds_bytes_that_are_not_the_logs() -> None:
+    assert lines_of(World(b"one\ntwo", ray="2.9.3").follow()) == ["one", "two"]
+    assert lines_of(World(b"one\ntwo", ray="2.9.3", broken={"agent"}).follow()) == ["one", "two"]
+    assert lines_of(World(b"one\ntwo", ray="2.9.3").follow("websocket")) == ["one", "two"]
+    old = World(b"one\ntwo", ray="2.9.3", broken={"agent"})
+    with pytest.raises(ClientError, match=r"2\.9"):
+        old.follow("http")
+    assert "file" not in old.asked

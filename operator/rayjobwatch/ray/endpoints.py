@@ -1,13 +1,15 @@
 """Ray's HTTP API for jobs and logs: which request each question is, and how its answer reads."""
 
+import re
 from typing import Final
 
-from rayjobwatch.ray.errors import ServerError
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, ServerError
 from rayjobwatch.ray.inputs import check_id, check_origin
 from rayjobwatch.ray.jobs import JobDetails, JobList, RayVersion, job_of, jobs_of, version_of
 from rayjobwatch.ray.wire import LARGEST_LIST, Plan, Request, fetch_json
 
 _LARGEST_LOG: Final = 1 << 30
+_RAW_FILES_SINCE: Final = (2, 40)
 
 
 def list_jobs() -> Plan[JobList]:
@@ -68,6 +70,19 @@ def log_file(job: JobDetails, connect: float | None = None) -> Request:
         connect=connect,
         total=connect,
     )
+
+
+def check_raw_files() -> Plan[None]:
+    """Raise if this Ray is so old that its log file route puts bytes of its own between the log's."""
+    try:
+        version = (yield from get_version()).ray_version
+    except ClientClosedError:
+        raise
+    except ClientError:
+        return  # whatever is wrong will show when the file is asked for
+    found = re.match(r"(\d{1,4})\.(\d{1,4})", version)
+    if found is not None and (int(found[1]), int(found[2])) < _RAW_FILES_SINCE:
+        raise ServerError(f"Ray {found[0]} gives no log files unaltered; its logs need the agent or a WebSocket")
 
 
 def log_socket(job_id: str, key: str, timeout: float, *, queue: float) -> Request:

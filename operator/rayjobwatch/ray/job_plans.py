@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from rayjobwatch.ray.endpoints import agent_log, get_job, job_logs, log_file
+from rayjobwatch.ray.endpoints import agent_log, check_raw_files, get_job, job_logs, log_file
 from rayjobwatch.ray.errors import (
     ClientClosedError,
     InvalidInputError,
@@ -140,6 +140,7 @@ def get_job_logs(job_id: str, max_bytes: int | None, agents: Callable[[str], boo
     if job.status == JobStatus.PENDING or not (job.driver_node_id or job.driver_agent_http_address):
         return ""
     try:
+        yield from check_raw_files()
         return (yield from _read_log(log_file(job), max_bytes, job_id))
     except ClientClosedError:
         raise

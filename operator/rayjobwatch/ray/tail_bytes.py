@@ -3,7 +3,7 @@
 import re
 
 from rayjobwatch.ray.cursor import ByteCursor, TextCursor
-from rayjobwatch.ray.endpoints import agent_log, log_file
+from rayjobwatch.ray.endpoints import agent_log, check_raw_files, log_file
 from rayjobwatch.ray.errors import ServerError
 from rayjobwatch.ray.seek import ByteSeeker, Seeker, TextSeeker
 from rayjobwatch.ray.tail_state import Rung, TailState
@@ -14,6 +14,9 @@ _RANGE = re.compile(r"bytes (?:([0-9]+)-[0-9]+|\*)/([0-9]+|\*)")
 
 def read_bytes(tail: TailState, rung: Rung, connect: float) -> Plan[None]:
     """Read the log from the tail's cursor to its present end."""
+    if rung is Rung.FILE and not tail.files_are_raw:
+        yield from check_raw_files()
+        tail.files_are_raw = True
     start = _start(tail)
     request = agent_log(tail.job, start, connect) if rung is Rung.AGENT else log_file(tail.job, connect)
     head: Response = yield Open(request)

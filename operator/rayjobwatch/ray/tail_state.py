@@ -95,6 +95,7 @@ class TailState:
         self.clock = clock
         self.log = LineAssembler(spec.limits, spec.cursor)
         self.gone = False
+        self.files_are_raw = False
         self.furthest = spec.cursor.text_offset
         self._announced = False
         self.looked = self.heard = clock()

@@ -3,7 +3,7 @@
 from typing import Final
 
 from rayjobwatch.ray.cursor import TextCursor
-from rayjobwatch.ray.endpoints import log_file, log_socket
+from rayjobwatch.ray.endpoints import check_raw_files, log_file, log_socket
 from rayjobwatch.ray.errors import ServerError, TailEndedError, UnavailableError
 from rayjobwatch.ray.frames import FrameReader, check_handshake, new_key
 from rayjobwatch.ray.seek import TextSeeker, text_size
@@ -105,6 +105,9 @@ class _Text:
 
 def unread_text(tail: TailState, connect: float) -> Plan[int]:
     """Return how much text the log file holds beyond what the text tail brought."""
+    if not tail.files_are_raw:
+        yield from check_raw_files()
+        tail.files_are_raw = True
     cursor = tail.log.cursor
     request = log_file(tail.job, connect)
     head: Response = yield Open(request)
