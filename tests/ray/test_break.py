@@ -183,7 +183,7 @@ assert threading.active_count() == 1, threading.enumerate()
 @pytest.mark.requirement("R-03", "D-18")
 def test_a_client_that_is_dropped_leaves_nothing_and_says_nothing(fake: FakeDashboard, flavour: str) -> None:
     follow(fake)
-    command = [sys.executable, "-W", "error", "-X", "dev", "-c", DROPPED, flavour, fake.url]
+    command = [sys.executable, "-W", "error", "-c", DROPPED, flavour, fake.url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -54,8 +54,9 @@ def submit(head: RayHead, entrypoint: str) -> str:
 
 
 def file_of(head: RayHead, job_id: str) -> bytes:
-    """Return the log as Ray wrote it."""
-    return Path(head.session_directory, "logs", f"job-driver-{job_id}.log").read_bytes()
+    """Return the log as Ray wrote it so far."""
+    path = Path(head.session_directory, "logs", f"job-driver-{job_id}.log")
+    return path.read_bytes() if path.exists() else b""
 
 
 def lines_in(log: bytes) -> list[str]:
