@@ -274,7 +274,7 @@ async def test_a_config_that_ray_refuses_is_400_and_one_that_fails_says_so(servi
     assert error.status_code == 400
     assert "list" in str(error)
     error = await error_of(real.deploy_serve_application({**config, "import_path": "sapp:nothing"}, wait=60))
-    assert "DEPLOY_FAILED" in str(error)
+    assert "no attribute 'nothing'" in str(error)
     await real.delete_serve_application(config["name"])
 
 
