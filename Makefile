@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 SOURCES := operator tests
 
-.PHONY: help demo test unit check lint format bench requirements test-oldest lock clean
+.PHONY: help demo test test-slow unit check lint format bench requirements test-oldest lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,9 +29,13 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## Run the main job end to end on a real API server and real Ray (KEEP=1: leave it running).
 	@$(BIN)/python -m tests.localcluster.demo $(if $(KEEP),--keep)
 
-test: $(READY) ## Run all tests.
+test: $(READY) ## Run the tests, but for those that take minutes.
 	@$(BIN)/python -m tests.localcluster prepare
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-slow: $(READY) ## Run the tests that take minutes.
+	@$(BIN)/python -m tests.localcluster prepare
+	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 unit: $(READY) ## Run the unit tests only (no cluster, no Ray).
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
