@@ -70,7 +70,8 @@ class Watches:
         items: list[Json] = json.loads(self.kubectl("get", "events", "--field-selector", selector, "-o", "json"))[
             "items"
         ]
-        return sorted(items, key=lambda item: item["metadata"]["creationTimestamp"])
+        # Not by creationTimestamp: two within a second would come in any order.
+        return sorted(items, key=lambda item: int(item["metadata"]["resourceVersion"]))
 
     def reasons(self, name: str) -> list[str]:
         """Return the reasons of the Events on a watch."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.real_ray
+pytestmark = [pytest.mark.real_ray, pytest.mark.slow]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> float:
