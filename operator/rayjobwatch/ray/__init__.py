@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rayjobwatch.ray.async_client import AsyncLogReader as AsyncLogReader
     from rayjobwatch.ray.async_client import AsyncRayClient as AsyncRayClient
+    from rayjobwatch.ray.client import LogReader as LogReader
     from rayjobwatch.ray.client import RayClient as RayClient
     from rayjobwatch.ray.cursor import ByteCursor as ByteCursor
     from rayjobwatch.ray.cursor import Cursor as Cursor
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
     from rayjobwatch.ray.submit import entrypoint_of as entrypoint_of
 
 _HOMES = {
-    "async_client": ("AsyncRayClient",),
-    "client": ("RayClient",),
+    "async_client": ("AsyncLogReader", "AsyncRayClient"),
+    "client": ("LogReader", "RayClient"),
     "cursor": ("ByteCursor", "Cursor", "TextCursor"),
     "errors": (
         "AuthenticationError",

@@ -8,6 +8,7 @@ from rayjobwatch.ray.cursor import START, Cursor
 from rayjobwatch.ray.errors import InvalidInputError
 from rayjobwatch.ray.inputs import Pace, Timeout, check_id, check_protocol, check_seconds
 from rayjobwatch.ray.limits import StreamLimits
+from rayjobwatch.ray.reader import LogReading, Sources
 from rayjobwatch.ray.settings import AgentFilter, Settings, Verify, any_agent
 from rayjobwatch.ray.tail import Tail, jitter
 from rayjobwatch.ray.tail_state import TailSpec
@@ -60,6 +61,7 @@ class ClientBase:
         if agents is not None and not callable(agents):
             raise InvalidInputError("agents must be a function of an address, or None")
         self._agents = agents
+        self._sources = Sources(agents, CLOCK)
         self.stream_limits = StreamLimits() if stream_limits is None else stream_limits
 
     @property
@@ -94,6 +96,16 @@ class ClientBase:
             look_every=LOOK_EVERY_IF_CHEAP if cheap_lookup else LOOK_EVERY, agents=self._agents,
         )  # fmt: skip
         return Tail(spec, CLOCK, jitter).run()
+
+    def _reading(self, job_id: str, cursor: Any, limits: Any) -> LogReading:
+        if not (cursor is None or isinstance(cursor, Cursor)):
+            raise InvalidInputError("cursor must be a batch's cursor")
+        spec = TailSpec(
+            job_id=check_id(job_id), timeout=self._settings.timeout.connect, agents=self._agents,
+            cursor=START if cursor is None else cursor,
+            limits=self._stream_limits if limits is None else _checked_limits(limits),
+        )  # fmt: skip
+        return LogReading(spec, self._sources, CLOCK)
 
 
 def _checked_limits(limits: Any) -> StreamLimits:

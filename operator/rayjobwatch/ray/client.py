@@ -12,6 +12,7 @@ from rayjobwatch.ray.inputs import Pace, Protocol, Timeout
 from rayjobwatch.ray.jobs import JobDetails, JobList, JobStatus, RayVersion, Record
 from rayjobwatch.ray.limits import StreamLimits
 from rayjobwatch.ray.lines import LogBatch
+from rayjobwatch.ray.reader import LogReading
 from rayjobwatch.ray.serve import ServeApplication
 from rayjobwatch.ray.settings import AgentFilter, Verify, any_agent
 from rayjobwatch.ray.state import MOST_ROWS, Filters, NodeDetails, Resources, StateList, StateRow
@@ -233,6 +234,12 @@ class RayClient(ClientBase):
             lookup = partial(self._look_up, timeout)
         return self._transport.stream(plan, lookup, connect_now=connect_now)
 
+    def log_reader(
+        self, job_id: str, *, cursor: Cursor | None = None, limits: StreamLimits | None = None
+    ) -> "LogReader":
+        """Return what reads a log piece by piece, from its start or `cursor`, whenever it is told to."""
+        return LogReader(self._transport, self._reading(job_id, cursor, limits))
+
     def _look_up(self, timeout: float, job_id: str) -> JobDetails:
         return self._transport.run(endpoints.get_job(job_id, min(timeout, self._settings.timeout.whole)))
 
@@ -352,3 +359,24 @@ def lines_of(batches: Generator[LogBatch, None, None]) -> Generator[str, None, N
             yield from batch.lines
     finally:
         batches.close()
+
+
+class LogReader:
+    """Reads one job's log over connections that all readers of its client share."""
+
+    def __init__(self, transport: SyncTransport, reading: LogReading) -> None:
+        self._transport = transport
+        self._reading = reading
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place after the last line that was given out."""
+        return self._reading.cursor
+
+    def read(self, job: JobDetails) -> Generator[LogBatch, None, None]:
+        """Yield the lines that came since the last `read`, up to the log's present end; `job` is from now.
+
+        Of a job that is over also an unterminated last line is given out: its log is then complete. One `read` at a
+        time. What fails is a `ClientError`, and the next `read` goes on without losing or repeating a line.
+        """
+        return self._transport.readings(self._reading.read(job))

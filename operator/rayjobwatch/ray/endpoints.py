@@ -1,9 +1,10 @@
 """Ray's HTTP API for jobs and logs: which request each question is, and how its answer reads."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
-from rayjobwatch.ray.errors import ClientClosedError, ClientError, ServerError
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, InvalidInputError, ServerError
 from rayjobwatch.ray.inputs import check_id, check_origin
 from rayjobwatch.ray.jobs import JobDetails, JobList, RayVersion, job_of, jobs_of, version_of
 from rayjobwatch.ray.wire import LARGEST_LIST, Plan, Request, fetch_json
@@ -42,6 +43,17 @@ def get_version() -> Plan[RayVersion]:
     """Ask for the versions of Ray and of its API."""
     operation = "get_version"
     return version_of((yield from fetch_json(Request(operation=operation, path="/api/version"))), operation)
+
+
+def may_ask(agent: str | None, agents: Callable[[str], bool] | None) -> bool:
+    """Return whether the caller's filter `agents` (None: no agent) lets this agent be asked."""
+    if agent is None or agents is None:
+        return False
+    try:
+        check_origin(agent, "driver_agent_http_address")
+    except InvalidInputError:
+        return False
+    return agents(agent)
 
 
 def agent_log(job: JobDetails, offset: int, connect: float) -> Request:

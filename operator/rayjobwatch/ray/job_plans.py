@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from rayjobwatch.ray.endpoints import agent_log, check_raw_files, get_job, job_logs, log_file
+from rayjobwatch.ray.endpoints import agent_log, check_raw_files, get_job, job_logs, log_file, may_ask
 from rayjobwatch.ray.errors import (
     ClientClosedError,
     InvalidInputError,
@@ -17,7 +17,7 @@ from rayjobwatch.ray.errors import (
     ThrottledError,
     UnavailableError,
 )
-from rayjobwatch.ray.inputs import check_count, check_id, check_origin, check_seconds
+from rayjobwatch.ray.inputs import check_count, check_id, check_seconds
 from rayjobwatch.ray.jobs import JobDetails, JobStatus, JobType, Record, job_of
 from rayjobwatch.ray.wire import (
     Close,
@@ -147,7 +147,7 @@ def get_job_logs(job_id: str, max_bytes: int | None, agents: Callable[[str], boo
     except _UNREADABLE as error:
         failure = error
     yield Close()
-    if _may_ask(job.driver_agent_http_address, agents):
+    if may_ask(job.driver_agent_http_address, agents):
         try:
             return (yield from _read_log(agent_log(job, 0, connect), max_bytes, job_id))
         except ClientClosedError:
@@ -157,16 +157,6 @@ def get_job_logs(job_id: str, max_bytes: int | None, agents: Callable[[str], boo
     if isinstance(failure, (RequestTimeoutError, UnavailableError, ThrottledError)):
         raise failure
     return (yield from job_logs(job_id, max_bytes))
-
-
-def _may_ask(agent: str | None, agents: Callable[[str], bool] | None) -> bool:
-    if agent is None or agents is None:
-        return False
-    try:
-        check_origin(agent, "driver_agent_http_address")
-    except InvalidInputError:
-        return False
-    return agents(agent)
 
 
 def _read_log(request: Request, max_bytes: int | None, job_id: str) -> Plan[str]:

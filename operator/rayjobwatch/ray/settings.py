@@ -16,6 +16,8 @@ from rayjobwatch.ray.wire import Request
 # Plain calls share a few connections; a tail has its own (httpcore's pool takes quadratic time in its connections).
 SHARED_CONNECTIONS: Final = 10
 CONNECTIONS_OF_A_TAIL: Final = 3
+# What reads logs now and then needs few: a reading takes milliseconds.
+READING_CONNECTIONS: Final = 8
 USER_AGENT: Final = "rayjobwatch"
 Verify = bool | str | ssl.SSLContext
 AgentFilter = Callable[[str], bool]

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from rayjobwatch.ray.errors import ClientClosedError, ClientError, InvalidInputError, JobStateError, TailEndedError
-from rayjobwatch.ray.inputs import check_origin
+from rayjobwatch.ray.endpoints import may_ask
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, JobStateError, TailEndedError
 from rayjobwatch.ray.jobs import JobStatus, JobType
 from rayjobwatch.ray.tail_bytes import read_bytes
 from rayjobwatch.ray.tail_state import TRANSIENT, IdleError, Rung, TailSpec, TailState, VanishedError
@@ -86,14 +86,7 @@ class Tail:
         return next((rung for rung in ladder if rung not in self.barred), ladder[-1])
 
     def _agent_allowed(self) -> bool:
-        agent = self.state.job.driver_agent_http_address
-        if agent is None or self.spec.agents is None:
-            return False
-        try:
-            check_origin(agent, "driver_agent_http_address")
-        except InvalidInputError:
-            return False
-        return self.spec.agents(agent)
+        return may_ask(self.state.job.driver_agent_http_address, self.spec.agents)
 
     def _follow(self, rung: Rung) -> Plan[bool]:
         state = self.state

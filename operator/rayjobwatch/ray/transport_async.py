@@ -21,7 +21,7 @@ from rayjobwatch.ray.errors import (
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend, guard
-from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, SHARED_CONNECTIONS, Settings
+from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, READING_CONNECTIONS, SHARED_CONNECTIONS, Settings
 from rayjobwatch.ray.wire import (
     Blocking,
     Connected,
@@ -54,6 +54,7 @@ class AsyncTransport:
         self._sockets = AsyncTrackedBackend()
         self._turns = asyncio.Semaphore(SHARED_CONNECTIONS)
         self._shared = self.new_pool(SHARED_CONNECTIONS)
+        self._reading: AsyncPooledTransport | None = None
         self._guard: AsyncGenerator[None, None] | None = None
 
     async def run(self, plan: Plan[T]) -> T:
@@ -69,9 +70,18 @@ class AsyncTransport:
             plan.close()
             await channel.end()
 
-    async def batches(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[LogBatch, None]:
+    def batches(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[LogBatch, None]:
         """Run a tail; yield its batches."""
-        tail = AsyncTail(plan, AsyncChannel(self, lookup))
+        return self._batches(plan, AsyncChannel(self, lookup))
+
+    def readings(self, plan: Plan[None]) -> AsyncGenerator[LogBatch, None]:
+        """Run one reading of a log, over connections that are kept for the next ones; yield its batches."""
+        if self._reading is None:
+            self._reading = self.new_pool(READING_CONNECTIONS)
+        return self._batches(plan, AsyncChannel(self, pool=self._reading))
+
+    async def _batches(self, plan: Plan[None], channel: "AsyncChannel") -> AsyncGenerator[LogBatch, None]:
+        tail = AsyncTail(plan, channel)
         try:
             while (batch := await tail.next()) is not None:
                 yield batch
@@ -178,21 +188,29 @@ class AsyncTransport:
         for scope in list(self._scopes):
             scope.reschedule(0)
         await self._shared.aclose()
+        if self._reading is not None:
+            await self._reading.aclose()
         if self._guard is not None:
             await self._guard.aclose()
 
 
 class AsyncChannel:
-    """Carries out the effects of one plan; holds the one answer that it may have open."""
+    """Carries out the effects of one plan; holds the one answer that it may have open.
 
-    def __init__(self, transport: AsyncTransport, lookup: AsyncLookup | None = None) -> None:
+    pool: whose connections are used and left open at the end; None for some of its own.
+    """
+
+    def __init__(
+        self, transport: AsyncTransport, lookup: AsyncLookup | None = None, pool: AsyncPooledTransport | None = None
+    ) -> None:
         self._transport = transport
         self._lookup = lookup
         self._open: httpx.Response | None = None
         self._body: AsyncIterator[bytes] | None = None
         self._request: Request | None = None
         self._give_back: Callable[[], None] | None = None
-        self._pool: AsyncPooledTransport | None = None
+        self._pool = pool
+        self._has_own_pool = pool is None
 
     async def carry_out(self, effect: Effect) -> Any:
         """Carry out an effect; return its result, or the `ClientError` that it ended in."""
@@ -277,7 +295,7 @@ class AsyncChannel:
 
     async def end(self) -> None:
         """Drop everything."""
-        pool, self._pool = self._pool, None
+        pool, self._pool = self._pool if self._has_own_pool else None, None
         try:
             await self.close()
         finally:

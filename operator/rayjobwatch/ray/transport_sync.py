@@ -22,7 +22,7 @@ from rayjobwatch.ray.errors import (
 from rayjobwatch.ray.jobs import JobDetails
 from rayjobwatch.ray.lines import LogBatch
 from rayjobwatch.ray.net_sync import PooledTransport, TrackedBackend
-from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, SHARED_CONNECTIONS, Settings
+from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, READING_CONNECTIONS, SHARED_CONNECTIONS, Settings
 from rayjobwatch.ray.wire import (
     Blocking,
     Connected,
@@ -55,6 +55,7 @@ class SyncTransport:
         self._sockets = TrackedBackend()
         self._turns = threading.Semaphore(SHARED_CONNECTIONS)
         self._shared = self.new_pool(SHARED_CONNECTIONS)
+        self._reading = self.new_pool(READING_CONNECTIONS)
 
     @property
     def closed(self) -> bool:
@@ -87,6 +88,10 @@ class SyncTransport:
         if connect_now:
             next(batches, None)
         return batches
+
+    def readings(self, plan: Plan[None]) -> Generator[LogBatch, None, None]:
+        """Run one reading of a log, over connections that are kept for the next ones; yield its batches."""
+        return self._batches(plan, SyncChannel(self, pool=self._reading), connect_now=False)
 
     def _batches(
         self, plan: Plan[None], channel: "SyncChannel", *, connect_now: bool
@@ -177,19 +182,26 @@ class SyncTransport:
         self._closing.set()
         self._sockets.close()
         self._shared.close()
+        self._reading.close()
 
 
 class SyncChannel:
-    """Carries out the effects of one plan; holds the one answer that it may have open."""
+    """Carries out the effects of one plan; holds the one answer that it may have open.
 
-    def __init__(self, transport: SyncTransport, lookup: SyncLookup | None = None) -> None:
+    pool: whose connections are used and left open at the end; None for some of its own.
+    """
+
+    def __init__(
+        self, transport: SyncTransport, lookup: SyncLookup | None = None, pool: PooledTransport | None = None
+    ) -> None:
         self._transport = transport
         self._lookup = lookup
         self._open: httpx.Response | None = None
         self._body: Iterator[bytes] | None = None
         self._request: Request | None = None
         self._give_back: Callable[[], None] | None = None
-        self._pool: PooledTransport | None = None
+        self._pool = pool
+        self._has_own_pool = pool is None
 
     def carry_out(self, effect: Effect) -> Any:
         """Carry out an effect; return its result, or the `ClientError` that it ended in."""
@@ -271,7 +283,7 @@ class SyncChannel:
 
     def end(self) -> None:
         """Drop everything."""
-        pool, self._pool = self._pool, None
+        pool, self._pool = self._pool if self._has_own_pool else None, None
         try:
             self.close()
         finally:

@@ -1,0 +1,85 @@
+"""Reading a log now and then, each time from where the last reading stopped to the log's present end.
+
+For those who watch many logs at a pace of their own, without a task or a connection for each. A tail goes on by
+itself and is quicker; see `tail`.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from rayjobwatch.ray.cursor import Cursor
+from rayjobwatch.ray.endpoints import may_ask
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, JobStateError, RequestTimeoutError, UnavailableError
+from rayjobwatch.ray.jobs import JobDetails, JobType
+from rayjobwatch.ray.tail_bytes import read_bytes
+from rayjobwatch.ray.tail_state import TRANSIENT, Rung, TailSpec, TailState
+from rayjobwatch.ray.wire import Close, Plan
+
+_AGENT_REST: Final = 30.0
+_MOST_AGENTS: Final = 1000
+_QUICK_CONNECT: Final = 2.0
+
+
+class Sources:
+    """What the readers of one client know of their sources together: agents that do not answer are left alone."""
+
+    def __init__(self, agents: Callable[[str], bool] | None, clock: Callable[[], float]) -> None:
+        self.files_are_raw = False
+        self._agents = agents
+        self._clock = clock
+        self._resting: dict[str, float] = {}
+
+    def agent_of(self, job: JobDetails) -> str | None:
+        """Return the agent that may be asked for a job's log now."""
+        agent = job.driver_agent_http_address
+        rests = agent is not None and self._resting.get(agent, 0.0) > self._clock()
+        return agent if not rests and may_ask(agent, self._agents) else None
+
+    def failed(self, agent: str, error: ClientError) -> None:
+        """Note why an agent did not give a log; one that cannot be reached at all rests for half a minute."""
+        if isinstance(error, (UnavailableError, RequestTimeoutError)):
+            if len(self._resting) >= _MOST_AGENTS:
+                self._resting.clear()
+            self._resting[agent] = self._clock() + _AGENT_REST
+
+
+class LogReading:
+    """The place in one log, and the plans that move it. One plan at a time."""
+
+    def __init__(self, spec: TailSpec, sources: Sources, clock: Callable[[], float]) -> None:
+        self._state = TailState(spec, clock)
+        self._sources = sources
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place after the last line that was given out."""
+        return self._state.log.cursor
+
+    def read(self, job: JobDetails) -> Plan[None]:
+        """Yield the lines that the log of `job` has now; of a job that is over also what follows its last line end."""
+        state = self._state
+        state.job = job
+        if job.type is JobType.DRIVER:
+            raise JobStateError(f"job {job.job_id!r} was not submitted through the Jobs API: it has no log")
+        if (job.driver_node_id or job.driver_agent_http_address) and not (yield from self._read_agent(job)):
+            state.files_are_raw = self._sources.files_are_raw
+            yield from read_bytes(state, Rung.FILE, state.spec.timeout)
+            self._sources.files_are_raw = state.files_are_raw
+        if state.over:
+            yield from state.finish()
+
+    def _read_agent(self, job: JobDetails) -> Plan[bool]:
+        """Read from the agent; return whether that worked."""
+        agent = self._sources.agent_of(job)
+        if agent is None:
+            return False
+        try:
+            yield from read_bytes(self._state, Rung.AGENT, min(self._state.spec.timeout, _QUICK_CONNECT))
+        except ClientClosedError:
+            raise
+        except TRANSIENT as error:
+            self._sources.failed(agent, error)
+        else:
+            return True
+        yield Close()
+        return False
