@@ -10,20 +10,24 @@ from rayjobwatch.kube.client import Body, KubeClient, KubeError
 from rayjobwatch.settings import Settings
 
 KEY = ("ml", "train")
+WATCH: Body = {
+    "metadata": {"name": "train", "namespace": "ml", "uid": "u1", "generation": 1, "resourceVersion": "7"},
+    "spec": {"dashboard": {"url": "http://ray.example.com"}, "jobs": {"ids": ["a"]}},
+}
 
 
 class Server:
-    """An API server that is away until it is not; it has no objects."""
+    """An API server that takes no status until it is not away any more; it is never asked for an object."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.written = 0
         self.is_away = True
 
-    async def get(self, *_: Any) -> Body | None:
-        self.asked += 1
+    async def apply_status(self, *_: Any) -> Body:
+        self.written += 1
         if self.is_away:
             raise KubeError(0, "ClientConnectorError", "the API server did not answer")
-        return None
+        return {**WATCH, "metadata": {**WATCH["metadata"], "resourceVersion": str(7 + self.written)}}
 
 
 async def _turns(count: int = 50) -> None:
@@ -38,17 +42,35 @@ async def test_news_of_a_session_does_not_cut_short_the_wait_after_a_failure(mon
     engine = Engine(cast("KubeClient", server), Settings(), "test")
     engine.start()
     try:
-        engine.watch_changed(*KEY)
+        engine.watch_seen(WATCH)
         await _turns()
-        assert server.asked == 1
+        assert server.written == 1
         for _ in range(20):
             engine._add(KEY, 0)
             await _turns()
-        assert server.asked == 1
+        assert server.written == 1
         server.is_away = False
-        engine.watch_changed(*KEY)
+        engine._queue.add(KEY)
         await _turns()
-        assert server.asked == 2
+        assert server.written == 2
         assert not engine._failures
+    finally:
+        await engine.stop()
+
+
+async def test_the_event_of_our_own_write_costs_nothing() -> None:
+    server = Server()
+    server.is_away = False
+    engine = Engine(cast("KubeClient", server), Settings(), "test")
+    engine.start()
+    try:
+        engine.watch_seen(WATCH)
+        await _turns()
+        engine.watch_seen({**WATCH, "metadata": {**WATCH["metadata"], "resourceVersion": "8"}})
+        assert not engine._queue._ready
+        engine.watch_seen(WATCH, deleted=True)
+        await _turns()
+        assert server.written == 1
+        assert not engine._reconciler.known
     finally:
         await engine.stop()

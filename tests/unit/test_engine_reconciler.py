@@ -4,9 +4,10 @@ from typing import cast
 
 import pytest
 
+from rayjobwatch.engine.objects import Objects, cluster_part, watch_part
 from rayjobwatch.engine.reconciler import Reconciler
 from rayjobwatch.engine.targets import Targets
-from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
+from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.settings import Settings
 
@@ -28,13 +29,15 @@ class Server:
         self.writes: list[str] = []
 
     async def get(self, resource: Resource, *_: str) -> Body | None:
-        return WATCH if resource is RAY_JOB_WATCHES else None
+        assert resource is RAY_CLUSTERS
+        return None
 
     async def create(self, _resource: Resource, _namespace: str, body: Body) -> Body:
         return self._written(str(body["reason"]), body)
 
     async def apply_status(self, _resource: Resource, _namespace: str, _name: str, body: Body) -> Body:
-        return self._written(str(body["status"]["state"]), body)
+        self._written(str(body["status"]["state"]), body)
+        return {**WATCH, "status": body["status"], "metadata": {**WATCH["metadata"], "resourceVersion": "8"}}
 
     def _written(self, what: str, body: Body) -> Body:
         self.writes.append(what)
@@ -47,8 +50,10 @@ async def test_an_event_is_posted_before_the_status_that_says_the_same_after_a_f
     server = Server()
     client = cast("KubeClient", server)
     recorder = Recorder(client, "test", lambda: 0.0)
-    targets = Targets(client, Settings(), lambda: 0.0)
-    reconciler = Reconciler(client, recorder, targets, lambda *_: None, lambda: 0.0)
+    targets = Targets(client, Objects(RAY_CLUSTERS, "RayCluster", cluster_part), Settings(), lambda: 0.0)
+    objects = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
+    objects.seen(WATCH)
+    reconciler = Reconciler(client, objects, recorder, targets, lambda *_: None, lambda: 0.0)
     with pytest.raises(KubeError):
         await reconciler.reconcile(KEY)
     assert server.writes == ["JobLost", "Lost"]

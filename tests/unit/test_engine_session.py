@@ -1,18 +1,23 @@
-"""A session with a dashboard: what it follows, for whom and from when on. On real sockets."""
+"""A session with a dashboard: what it asks for, for whom and from when on. On real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from rayjobwatch.engine.session import ClusterSession, Follow, WatchKey
+from rayjobwatch.engine.logs import Follow, WatchKey
+from rayjobwatch.engine.session import ClusterSession
+from rayjobwatch.model import pace
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.spec import Protocol
+from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
 
-KEY = ("ml", "train")
+KEY, OTHER = ("ml", "train"), ("ml", "other")
 FOLLOW = Follow("a", Protocol.HTTP)
+VERSION, TABLE, ONE = "/api/version", "/api/jobs/", "/api/jobs/a"
 
 
 @pytest.fixture
@@ -33,51 +38,226 @@ class Told:
         self.keys.append(key)
         self._some.set()
 
-    async def wait(self) -> None:
+    async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            self._some.clear()
-            await self._some.wait()
+            while not holds():
+                self._some.clear()
+                await self._some.wait()
 
 
 @pytest.fixture
-def told() -> Told:
+def news() -> Told:
     return Told()
 
 
 @pytest.fixture
-async def session(fake: FakeDashboard, told: Told) -> AsyncIterator[ClusterSession]:
-    session = ClusterSession(Dashboard(fake.url), told)
-    session.join(KEY, ["a"])
+def moved() -> Told:
+    return Told()
+
+
+@pytest.fixture
+async def session(fake: FakeDashboard, news: Told, moved: Told) -> AsyncIterator[ClusterSession]:
+    session = ClusterSession(Dashboard(fake.url, agent_host="127.0.0.1"), news, moved)
     yield session
     await session.close()
 
 
+def asked(fake: FakeDashboard) -> Counter[str]:
+    return Counter(request.path for request in fake.requests)
+
+
+async def test_nothing_is_asked_while_nothing_is_open(fake: FakeDashboard, session: ClusterSession, news: Told) -> None:
+    fake.add_job("a", status="RUNNING")
+    session.join(KEY, [])
+    session.join(OTHER, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    session.join(OTHER, [])
+    before = asked(fake)
+    # A poll that was due would be seen: the next one, asked for by another watch, comes half a second later.
+    session.join(KEY, ["b"])
+    await news.until(lambda: session.listing(["b"]) is not None)
+    assert asked(fake) - before == Counter({"/api/jobs/b": 1})
+
+
+async def test_only_news_is_told(
+    fake: FakeDashboard, session: ClusterSession, news: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "FASTEST_POLL", 0.01)
+    for id_ in "ab":
+        fake.add_job(id_, status="RUNNING")
+    session.join(KEY, ["a"])
+    session.join(OTHER, ["b"])
+    await news.until(lambda: {KEY, OTHER} <= set(news.keys))
+    news.keys.clear()
+    polls = asked(fake)[TABLE]
+    fake.jobs["a"].finish()
+    await news.until(lambda: bool(news.keys))
+    fake.jobs["b"].finish()
+    await news.until(lambda: OTHER in news.keys)
+    assert asked(fake)[TABLE] >= polls + 2
+    assert news.keys == [KEY, OTHER]
+
+
+async def test_a_verdict_that_waits_to_be_confirmed_is_told_with_every_poll(
+    fake: FakeDashboard, session: ClusterSession, news: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "FASTEST_POLL", 0.01)
+    fake.add_job("a", status="RUNNING")
+    session.join(KEY, ["a"], urgent=["a"])
+    await news.until(lambda: news.keys.count(KEY) >= 5)
+
+
+async def test_the_version_is_asked_once_and_again_when_a_job_is_missing_or_another(
+    fake: FakeDashboard, session: ClusterSession, news: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "FASTEST_POLL", 0.01)
+    fake.add_job("a", status="RUNNING")
+    session.join(KEY, ["a"], urgent=["a"])
+    await news.until(lambda: news.keys.count(KEY) >= 5)
+    assert asked(fake)[VERSION] == 1
+    fake.jobs["a"].row["start_time"] = 1795165602999
+    await news.until(lambda: (listing := session.listing(["a"])) is not None and bool(listing.rows["a"].start_time))
+    await news.until(lambda: asked(fake)[VERSION] == 2)
+    del fake.jobs["a"]
+    await news.until(lambda: (listing := session.listing(["a"])) is not None and not listing.rows)
+    assert asked(fake)[VERSION] == 3
+
+
+async def test_a_single_job_is_asked_by_its_id_and_many_by_the_table(
+    fake: FakeDashboard, session: ClusterSession, news: Told
+) -> None:
+    for id_ in "ab":
+        fake.add_job(id_, status="RUNNING")
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    assert (asked(fake)[ONE], asked(fake)[TABLE]) == (1, 0)
+    session.join(OTHER, ["b"])
+    await news.until(lambda: session.listing(["b"]) is not None)
+    assert asked(fake)[TABLE] == 1
+
+
+async def test_a_table_that_takes_long_is_asked_job_by_job(
+    fake: FakeDashboard, session: ClusterSession, news: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "FASTEST_POLL", 0.01)
+    monkeypatch.setattr(pace, "POLL_COST_FACTOR", 0.0)
+    rows = b",".join(b"[]" for _ in range(1000))
+    fake.once("GET", TABLE, faults.drip(b"[" + rows[:0] + b"]", 0.3))
+    for id_ in "ab":
+        fake.add_job(id_, status="RUNNING")
+    session.join(KEY, ["a", "b"], urgent=["a", "b"])
+    await news.until(lambda: (listing := session.listing(["a", "b"])) is not None and len(listing.rows) == 2)
+    assert asked(fake)[TABLE] == 1
+    assert asked(fake)[ONE] >= 1
+
+
+async def test_a_dashboard_is_unreachable_after_three_failures_and_reachable_with_the_next_answer(
+    fake: FakeDashboard, session: ClusterSession, news: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "FASTEST_POLL", 0.01)
+    fake.add_job("a", status="RUNNING")
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    connected = session.listing(["a"])
+    assert connected
+    fake.on("GET", "/api/.*", faults.answer(500), times=3)
+    await news.until(lambda: session.unreachable is not None)
+    assert session.listing(["a"]) is None
+    await news.until(lambda: session.unreachable is None)
+    again = session.listing(["a"])
+    assert again
+    assert again.connected_since > connected.connected_since
+    assert asked(fake)[VERSION] == 2 + 3 - 1  # after a failure it is asked first, and fails itself
+
+
 async def test_a_job_of_an_earlier_process_is_not_called_unknown_before_jobs_were_listed(
-    fake: FakeDashboard, session: ClusterSession, told: Told
+    fake: FakeDashboard, session: ClusterSession, news: Told
 ) -> None:
     fake.add_job("a", b"one\ntwo\n")
-    session.follow(KEY, {FOLLOW: LogDigest(1, "b:4:0", tail=("one",))})
+    wanted = {FOLLOW: LogDigest(1, "b:4:0", tail=("one",))}
+    session.join(KEY, ["a"])
+    session.follow(KEY, wanted)
     assert session.digest(FOLLOW) is None
-    messages = set()
-    while not ((digest := session.digest(FOLLOW)) and digest.complete):
-        await told.wait()
-        session.follow(KEY, {FOLLOW: LogDigest(1, "b:4:0", tail=("one",))})
-        messages.add(digest.message if digest else "")
-    assert digest == LogDigest(2, "b:8:0", complete=True, tail=("one", "two"))
-    assert messages == {""}
+    await news.until(lambda: session.listing(["a"]) is not None)
+    session.follow(KEY, wanted)
+    await news.until(lambda: (digest := session.digest(FOLLOW)) is not None and digest.complete)
+    assert session.digest(FOLLOW) == LogDigest(2, "b:8:0", complete=True, tail=("one", "two"))
 
 
-async def test_a_log_of_many_lines_is_told_with_the_polls_and_its_end_at_once(
-    fake: FakeDashboard, session: ClusterSession, told: Told, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("protocol", [Protocol.AUTO, Protocol.HTTP, Protocol.WEBSOCKET])
+@pytest.mark.parametrize("agent", [True, False], ids=["agent", "no agent"])
+async def test_a_log_is_read_while_its_job_runs_and_to_its_end_at_once_when_it_is_over(
+    fake: FakeDashboard,
+    session: ClusterSession,
+    news: Told,
+    moved: Told,
+    protocol: Protocol,
+    agent: bool,
 ) -> None:
-    fake.add_job("a", b"line\n" * 100_000)
-    await told.wait()
-    monkeypatch.setattr(session, "_pause", lambda _: 3600.0)  # only the follower speaks from here on
-    await told.wait()
-    told.keys.clear()
+    job = fake.add_job("a", b"one\n", "RUNNING", agent=agent)
+    follow = Follow("a", protocol)
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    session.follow(KEY, {follow: LogDigest()})
+    await moved.until(lambda: (digest := session.digest(follow)) is not None and digest.lines == 1)
+    job.append(b"two\nthree")
+    job.finish()
+    await news.until(lambda: (digest := session.digest(follow)) is not None and digest.complete)
+    digest = session.digest(follow)
+    assert digest is not None
+    assert digest.tail == ("one", "two", "three")
+
+
+async def test_a_log_is_read_once_for_all_who_want_it_and_not_when_nobody_does(
+    fake: FakeDashboard, session: ClusterSession, news: Told, moved: Told
+) -> None:
+    fake.add_job("a", b"one\n", "RUNNING", agent=True)
+    for key in (KEY, OTHER):
+        session.join(key, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    for key in (KEY, OTHER):
+        session.follow(key, {FOLLOW: LogDigest()})
+    await moved.until(lambda: {KEY, OTHER} <= set(moved.keys))
+    assert asked(fake)["/logs/job-driver-a.log"] == 1
+    session.leave(KEY)
+    assert session.digest(FOLLOW) is not None
+    session.leave(OTHER)
+    assert session.digest(FOLLOW) is None
+    assert not session.has_subscribers
+
+
+async def test_a_log_whose_source_fails_says_why_and_is_read_again(
+    fake: FakeDashboard, session: ClusterSession, news: Told, moved: Told
+) -> None:
+    fake.add_job("a", b"one\n", "RUNNING")
+    fake.once("GET", "/api/v0/logs/file", faults.answer(500))
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
     session.follow(KEY, {FOLLOW: LogDigest()})
-    await told.wait()
-    digest = session.digest(FOLLOW)
-    assert digest
-    assert (digest.lines, digest.complete) == (100_000, True)
-    assert told.keys == [KEY]
+    messages: list[str] = []
+
+    def is_read() -> bool:
+        digest = session.digest(FOLLOW)
+        messages.append(digest.message if digest else "")
+        return digest is not None and digest.lines == 1
+
+    await moved.until(is_read)
+    assert any("HTTP 500" in message for message in messages)
+    assert messages[-1] == ""
+
+
+async def test_a_large_log_that_only_comes_whole_is_followed_over_a_websocket(
+    fake: FakeDashboard, session: ClusterSession, news: Told, moved: Told
+) -> None:
+    job = fake.add_job("a", b"x" * 99 + b"\n", "RUNNING")
+    job.append(b"y" * 99 * 20_000)
+    job.log = (b"y" * 99 + b"\n") * 20_000
+    follow = Follow("a", Protocol.AUTO)
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    session.follow(KEY, {follow: LogDigest()})
+    await moved.until(lambda: (digest := session.digest(follow)) is not None and digest.lines == 20_000)
+    job.append(b"more\n")
+    await moved.until(lambda: (digest := session.digest(follow)) is not None and digest.lines == 20_001)
+    assert len(fake.tails) == 1
+    assert asked(fake)["/api/v0/logs/file"] == 1

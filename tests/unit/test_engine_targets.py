@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from rayjobwatch.engine.targets import KEEP_SECONDS, Targets
-from rayjobwatch.kube.client import Body, KubeClient, KubeError, Resource
+from rayjobwatch.engine.objects import Objects, cluster_part
+from rayjobwatch.engine.targets import DOUBT_SECONDS, RETRY_SECONDS, Targets
+from rayjobwatch.kube.client import RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import Settings
 
@@ -33,13 +34,20 @@ class Server:
         return answer
 
 
-def cluster(state: str) -> Body:
-    meta = {"name": "shared", "namespace": "ml", "uid": "u1"}
+def cluster(state: str, version: str = "") -> Body:
+    meta = {"name": "shared", "namespace": "ml", "uid": "u1", "resourceVersion": version}
     return {"metadata": meta, "spec": {}, "status": {"state": state, "head": {"podIP": "10.0.0.1"}}}
 
 
-def targets(server: Any) -> Targets:
-    return Targets(cast("KubeClient", server), SETTINGS, lambda: 0.0)
+def clusters(*bodies: Body) -> Objects:
+    known = Objects(RAY_CLUSTERS, "RayCluster", cluster_part)
+    for body in bodies:
+        known.seen(body)
+    return known
+
+
+def targets(server: Any, known: Objects | None = None) -> Targets:
+    return Targets(cast("KubeClient", server), known or clusters(), SETTINGS, lambda: 0.0)
 
 
 async def test_many_watches_on_a_cluster_cost_one_lookup() -> None:
@@ -52,17 +60,27 @@ async def test_many_watches_on_a_cluster_cost_one_lookup() -> None:
     assert server.asked == 1
 
 
+async def test_a_cluster_of_the_watch_stream_is_not_asked_for() -> None:
+    server = Server(KubeError(500, "Unknown", "do not ask me"))
+    known = clusters(cluster("ready", "1"))
+    finding = targets(server, known)
+    assert (await finding.find("ml", SPEC)).dashboard is not None
+    known.seen(cluster("suspended", "2"))
+    finding.forget(("ml", "shared"))
+    assert (await finding.find("ml", SPEC)).dashboard is None
+    assert server.asked == 0
+
+
 async def test_a_change_during_a_lookup_is_not_overlooked() -> None:
-    server = Server(cluster("ready"))
-    finding = targets(server)
+    server, known = Server(cluster("ready", "1")), clusters()
+    finding = targets(server, known)
     first = asyncio.create_task(finding.find("ml", SPEC))
     await server.asking.wait()
-    server.answer = cluster("suspended")
+    known.seen(cluster("suspended", "2"))
     finding.forget(("ml", "shared"))
-    second = asyncio.create_task(finding.find("ml", SPEC))
+    assert (await finding.find("ml", SPEC)).dashboard is None
     server.go.set()
-    assert (await first).dashboard is not None
-    assert (await second).dashboard is None
+    assert (await first).dashboard is None
     assert (await finding.find("ml", SPEC)).dashboard is None
 
 
@@ -85,12 +103,56 @@ async def test_what_an_administrator_must_mend_is_no_missing_cluster(status: int
     assert target.problem.reason == reason
 
 
-async def test_a_known_dashboard_is_kept_while_the_api_server_is_away() -> None:
-    server = Server(cluster("ready"))
-    server.go.set()
-    now = [0.0]
-    finding = Targets(cast("KubeClient", server), SETTINGS, lambda: now[0])
-    await finding.find("ml", SPEC)
-    now[0], server.answer = KEEP_SECONDS, KubeError(0, "Timeout", "the API server did not answer")
+class Services:
+    """An API server with a head Service, or with none, or away."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.port: int | None = 8265
+        self.is_away = False
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Body | None:
+        assert resource is SERVICES
+        self.asked += 1
+        if self.is_away:
+            raise KubeError(0, "Timeout", "the API server did not answer")
+        ports = [{"name": "dashboard", "port": self.port}]
+        return {"metadata": {"name": name, "namespace": namespace}, "spec": {"ports": ports}} if self.port else None
+
+
+async def test_the_head_service_is_asked_for_once_and_again_when_the_dashboard_is_in_doubt() -> None:
+    server, now = Services(), [0.0]
+    known = clusters(cluster("ready"))
+    finding = Targets(cast("KubeClient", server), known, Settings(), lambda: now[0])
+    for seconds in (0.0, DOUBT_SECONDS, 86400.0):
+        now[0] = seconds
+        target = await finding.find("ml", SPEC)
+        assert target.dashboard is not None
+        assert target.dashboard.url == "http://shared-head-svc.ml.svc.cluster.local:8265"
+    assert server.asked == 1
+    server.port = 8080
+    doubted = await finding.find("ml", SPEC, in_doubt=True)
+    assert doubted.dashboard is not None
+    assert doubted.dashboard.url.endswith(":8080")
+    await finding.find("ml", SPEC, in_doubt=True)
+    assert server.asked == 2
+
+
+async def test_a_head_service_that_is_missing_is_looked_for_now_and_then() -> None:
+    server, now = Services(), [0.0]
+    server.port = None
+    finding = Targets(cast("KubeClient", server), clusters(cluster("ready")), Settings(), lambda: now[0])
+    for _ in range(3):
+        assert (await finding.find("ml", SPEC)).is_untold
+    assert server.asked == 1
+    server.port, now[0] = 8265, RETRY_SECONDS
     assert (await finding.find("ml", SPEC)).dashboard is not None
+
+
+async def test_a_known_dashboard_is_kept_while_the_api_server_is_away() -> None:
+    server, now = Services(), [0.0]
+    finding = Targets(cast("KubeClient", server), clusters(cluster("ready")), Settings(), lambda: now[0])
+    await finding.find("ml", SPEC)
+    now[0], server.is_away = DOUBT_SECONDS, True
+    assert (await finding.find("ml", SPEC, in_doubt=True)).dashboard is not None
     assert server.asked == 2

@@ -131,7 +131,7 @@ async def test_a_long_list_is_read_to_its_last_page(server: Server, client: Kube
     one, two, three = {"n": 1}, {"n": 2}, {"n": 3}
     pages = [{"items": [one, two], "metadata": {"continue": "n/x=t"}}, {"items": [three], "metadata": {}}]
     server.answers = [(200, json.dumps(page)) for page in pages]
-    assert await client.list(RAY_JOB_WATCHES) == [one, two, three]
+    assert [page async for page in client.pages(RAY_JOB_WATCHES)] == [[one, two], [three]]
     assert [path.partition("?")[2] for _, path, _, _ in server.requests] == ["limit=500", "limit=500&continue=n/x%3Dt"]
 
 

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from rayjobwatch.engine import tasks
+from rayjobwatch.engine.logs import WatchKey
+from rayjobwatch.engine.objects import Objects, cluster_part, key_of, watch_part
 from rayjobwatch.engine.queue import WorkQueue
 from rayjobwatch.engine.reconciler import Reconciler
-from rayjobwatch.engine.session import WatchKey
 from rayjobwatch.engine.targets import Targets
-from rayjobwatch.kube.client import RAY_JOB_WATCHES, KubeClient, KubeError
+from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.settings import Settings
 
@@ -30,8 +32,10 @@ class Engine:
         self._queue: WorkQueue[WatchKey] = WorkQueue()
         self._failures: dict[WatchKey, int] = {}
         self._recorder = Recorder(client, instance, time.monotonic)
-        targets = Targets(client, settings, time.monotonic)
-        self._reconciler = Reconciler(client, self._recorder, targets, self._add, time.monotonic)
+        self._watches = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
+        self._clusters = Objects(RAY_CLUSTERS, "RayCluster", cluster_part)
+        targets = Targets(client, self._clusters, settings, time.monotonic)
+        self._reconciler = Reconciler(client, self._watches, self._recorder, targets, self._add, time.monotonic)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -48,15 +52,16 @@ class Engine:
         await tasks.stop(*self._tasks)
         await self._reconciler.close()
 
-    def watch_changed(self, namespace: str, name: str) -> None:
-        """Take note that a RayJobWatch was added, changed or deleted."""
-        self._reconciler.changed((namespace, name))
-        self._queue.add((namespace, name))
+    def watch_seen(self, body: Body, *, deleted: bool = False) -> None:
+        """Take note of a RayJobWatch as the watch stream tells it."""
+        if self._watches.gone(body) if deleted else self._watches.seen(body):
+            self._queue.add(key_of(body))
 
-    def cluster_changed(self, namespace: str, name: str) -> None:
-        """Take note that a RayCluster was added, changed or deleted."""
-        for key in self._reconciler.on_cluster(namespace, name):
-            self._queue.add(key)
+    def cluster_seen(self, body: Body, *, deleted: bool = False) -> None:
+        """Take note of a RayCluster as the watch stream tells it."""
+        if self._clusters.gone(body) if deleted else self._clusters.seen(body):
+            for key in self._reconciler.on_cluster(*key_of(body)):
+                self._queue.add(key)
 
     def _add(self, key: WatchKey, seconds: float) -> None:
         if seconds > 0:
@@ -92,16 +97,28 @@ class Engine:
         """List and compare now and then: watch streams do not tell of every deletion."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.8, 1.0))  # noqa: S311
-            try:
-                keys = await self._listed()
-            except KubeError as error:
-                logger.warning("RayJobWatches could not be listed: %s", error)
-                continue
             self._reconciler.tidy()
-            for key in keys | self._reconciler.known:
-                self.watch_changed(*key)
+            try:
+                await self._compare()
+            except KubeError as error:
+                logger.warning("RayJobWatches and RayClusters could not be listed: %s", error)
 
-    async def _listed(self) -> set[WatchKey]:
-        namespaces = self._settings.namespaces or (None,)
-        lists = [await self._client.list(RAY_JOB_WATCHES, namespace) for namespace in namespaces]
-        return {(body["metadata"]["namespace"], body["metadata"]["name"]) for bodies in lists for body in bodies}
+    async def _compare(self) -> None:
+        unlisted = await self._list(RAY_JOB_WATCHES, self._watches, self.watch_seen)
+        for key in unlisted | (self._reconciler.known - self._watches.keys()):
+            self._reconciler.doubt(key)
+            self._queue.add(key)
+        for key in await self._list(RAY_CLUSTERS, self._clusters, self.cluster_seen):
+            self._clusters.forget(key)  # whether it is really gone is asked when it is needed
+            for watch in self._reconciler.on_cluster(*key):
+                self._queue.add(watch)
+
+    async def _list(self, resource: Resource, objects: Objects, seen: Callable[[Body], None]) -> set[WatchKey]:
+        """Take note of all that is listed; return what was known before and is not."""
+        before, listed = objects.keys(), set[WatchKey]()
+        for namespace in self._settings.namespaces or (None,):
+            async for page in self._client.pages(resource, namespace):
+                for body in page:
+                    listed.add(key_of(body))
+                    seen(body)
+        return before - listed

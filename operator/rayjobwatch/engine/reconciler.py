@@ -1,46 +1,55 @@
 """Reconciling one watch: observe, fold, tell, write. Level-triggered: any call may be the first, or one too many."""
 
 import logging
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from rayjobwatch.engine.session import WatchKey
+from rayjobwatch.engine.logs import WatchKey
+from rayjobwatch.engine.objects import Objects
 from rayjobwatch.engine.sessions import Sessions
 from rayjobwatch.engine.targets import Target, Targets
 from rayjobwatch.engine.watch import Watch, without_logs
 from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient, KubeError
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.kube.watches import write_status
+from rayjobwatch.model import pace
 from rayjobwatch.model.events import events_of
 from rayjobwatch.model.fold import fold
 from rayjobwatch.model.spec import InvalidSpecError, parse_spec
 from rayjobwatch.model.status import refused, status_of
 
-WRITE_SECONDS = 1.0
 RESOLVE_SECONDS = 10.0
+CONFLICT_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings the status of watches to what is true of their jobs."""
+    """Brings the status of watches to what is true of their jobs.
+
+    objects: the watches as the watch stream told them.  again: asks for a watch to be reconciled in so many seconds.
+    """
 
     def __init__(
         self,
         client: KubeClient,
+        objects: Objects,
         recorder: Recorder,
         targets: Targets,
         again: Callable[[WatchKey, float], None],
         clock: Callable[[], float],
     ) -> None:
         self._client = client
+        self._objects = objects
         self._recorder = recorder
         self._targets = targets
         self._again = again
         self._clock = clock
-        self._sessions = Sessions(lambda key: again(key, 0))
+        self._sessions = Sessions(lambda key: again(key, 0), self._log_moved)
         self._watches: dict[WatchKey, Watch] = {}
-        self._changed: set[WatchKey] = set()
+        self._unsure: set[WatchKey] = set()
+        self._at_work: set[WatchKey] = set()
 
     @property
     def known(self) -> set[WatchKey]:
@@ -52,9 +61,9 @@ class Reconciler:
         self._targets.forget((namespace, name))
         return [key for key, watch in self._watches.items() if key[0] == namespace and _cluster_name(watch) == name]
 
-    def changed(self, key: WatchKey) -> None:
-        """Read the watch anew the next time."""
-        self._changed.add(key)
+    def doubt(self, key: WatchKey) -> None:
+        """Ask the API server for the watch the next time: what the stream told of it may not be all."""
+        self._unsure.add(key)
 
     def tidy(self) -> None:
         """Forget what was looked up for watches that are gone."""
@@ -79,28 +88,27 @@ class Reconciler:
         await self._reconcile(key, watch, now)
 
     async def _current(self, key: WatchKey) -> Watch | None:
+        body = await self._body(key)
         watch = self._watches.get(key)
-        if watch and key not in self._changed:
-            return watch
-        self._changed.discard(key)
-        try:
-            body = await self._client.get(RAY_JOB_WATCHES, *key)
-        except KubeError:
-            self._changed.add(key)
-            raise
-        if body is not None and body["metadata"].get("deletionTimestamp"):
-            body = None
         if watch and (body is None or _uid(body) != _uid(watch.body)):
             self._leave(key, watch)
             del self._watches[key]
-        return self._refreshed(key, body) if body else None
-
-    def _refreshed(self, key: WatchKey, body: Body) -> Watch:
-        watch = self._watches.get(key)
-        if watch is None:
-            watch = self._watches[key] = Watch.from_body(body)
-        watch.body, watch.spec, watch.status = body, None, body.get("status") or {}
+            watch = None
+        if body is None or watch is None:
+            return self._watches.setdefault(key, Watch.from_body(body)) if body else None
+        if body is not watch.body:
+            watch.refresh(body)
         return watch
+
+    async def _body(self, key: WatchKey) -> Body | None:
+        if key in self._unsure:
+            body = await self._client.get(RAY_JOB_WATCHES, *key)
+            self._unsure.discard(key)
+            self._objects.forget(key)
+            if body is not None:
+                self._objects.seen(body)
+        body = self._objects.get(key)
+        return None if body is None or body["metadata"].get("deletionTimestamp") else body
 
     async def _reconcile(self, key: WatchKey, watch: Watch, now: datetime) -> None:
         if watch.spec is None:
@@ -116,35 +124,42 @@ class Reconciler:
             generation=watch.generation,
             now=now,
         )
-        self._follow_logs(key, watch, now)
+        self._ask(key, watch, now)
+        if (wait := watch.first_listing_in(self._clock())) > 0:
+            self._again(key, wait)
+            return
         await self._tell(watch, target)
         await self._write(key, watch, status, urgent=without_logs(status) != without_logs(watch.status))
 
     async def _target(self, key: WatchKey, watch: Watch) -> Target:
         """Find the dashboard and have a session with it; a watch that is finished needs none."""
-        if watch.spec is None or _is_done(watch, datetime.now(UTC)):
+        if watch.spec is None or watch.is_done(datetime.now(UTC)):
             self._leave(key, watch)
             return Target()
-        target = await self._targets.find(key[0], watch.spec)
+        in_doubt = watch.session is not None and watch.session.unreachable is not None
+        target = await self._targets.find(key[0], watch.spec, in_doubt=in_doubt)
         session = self._sessions.get(target.dashboard) if target.dashboard else None
         if watch.session is not session:
             self._leave(key, watch)
             watch.session = session
-        if session:
-            session.join(key, watch.spec.jobs.ids)
-        else:
+        if target.is_untold:
             self._again(key, RESOLVE_SECONDS)
         return target
 
-    def _follow_logs(self, key: WatchKey, watch: Watch, now: datetime) -> None:
+    def _ask(self, key: WatchKey, watch: Watch, now: datetime) -> None:
+        """Have the session ask for what is still open, and for nothing else."""
         if watch.session is None:
             return
-        if _is_done(watch, now):
+        if watch.is_done(now):
             self._leave(key, watch)
-        else:
-            watch.session.follow(key, watch.wanted_logs(now))
+            return
+        self._at_work.add(key)
+        wanted = watch.wanted_logs(now)
+        watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids)
+        watch.session.follow(key, wanted)
 
     def _leave(self, key: WatchKey, watch: Watch) -> None:
+        self._at_work.discard(key)
         if watch.session:
             self._sessions.leave(watch.session, key)
             watch.session = None
@@ -156,29 +171,30 @@ class Reconciler:
             if note.on_cluster and target.cluster:
                 await self._recorder.record(target.cluster, note)
 
+    def _log_moved(self, key: WatchKey) -> None:
+        if watch := self._watches.get(key):
+            late = pace.log_write_pause(len(self._at_work)) * random.uniform(1.0, 1.2)  # noqa: S311
+            self._again(key, max(0.0, watch.written + late - self._clock()))
+
     async def _write(self, key: WatchKey, watch: Watch, status: Body, *, urgent: bool) -> None:
         if status == watch.status:
             watch.told = watch.state
             return
-        due = watch.written + WRITE_SECONDS - self._clock()
+        due = watch.written + pace.log_write_pause(len(self._at_work)) - self._clock()
         if not urgent and due > 0:
             self._again(key, due)
             return
         try:
-            await write_status(self._client, watch.body, status)
+            body = await write_status(self._client, watch.body, status)
         except KubeError as error:
             if error.status not in (404, 409):
                 raise
             logger.info("status of %s/%s not written, it is read anew: %s", *key, error)
-            self._changed.add(key)
-            self._again(key, WRITE_SECONDS)
+            self._unsure.add(key)
+            self._again(key, CONFLICT_SECONDS)
             return
-        watch.status, watch.told, watch.written = status, watch.state, self._clock()
-
-
-def _is_done(watch: Watch, now: datetime) -> bool:
-    finished = watch.spec is not None and set(watch.spec.jobs.ids) == set(watch.state.jobs) and watch.state.is_finished
-    return finished and not watch.wanted_logs(now)
+        self._objects.seen(body)
+        watch.wrote(status, self._objects.get(key), body, self._clock())
 
 
 def _uid(body: Body) -> str:

@@ -3,22 +3,24 @@
 import asyncio
 from collections.abc import Callable
 
-from rayjobwatch.engine.session import ClusterSession, WatchKey
+from rayjobwatch.engine.logs import WatchKey
+from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.model.dashboard import Dashboard
 
 
 class Sessions:
     """Opens a session when the first watch needs it, and closes it after the last one left."""
 
-    def __init__(self, notify: Callable[[WatchKey], None]) -> None:
-        self._notify = notify
+    def __init__(self, news: Callable[[WatchKey], None], moved: Callable[[WatchKey], None]) -> None:
+        self._news = news
+        self._moved = moved
         self._open: dict[Dashboard, ClusterSession] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def get(self, dashboard: Dashboard) -> ClusterSession:
         """Return the session with `dashboard`, a new one where there is none."""
         if dashboard not in self._open:
-            self._open[dashboard] = ClusterSession(dashboard, self._notify)
+            self._open[dashboard] = ClusterSession(dashboard, self._news, self._moved)
         return self._open[dashboard]
 
     def leave(self, session: ClusterSession, key: WatchKey) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from rayjobwatch.engine.objects import Objects
 from rayjobwatch.kube.client import RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError
 from rayjobwatch.model.dashboard import (
     Dashboard,
@@ -17,9 +18,10 @@ from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import ClusterKey, Settings
 
-# A located dashboard is looked up again when its RayCluster changes; these are for what no event tells of.
-KEEP_SECONDS = 300.0
+# A RayCluster's events tell when to look again; these are for what no event tells of.
+DOUBT_SECONDS = 60.0
 RETRY_SECONDS = 10.0
+_UNTOLD = ("HeadServiceNotFound", "DashboardPortNotFound", "Forbidden", "KubeRayNotInstalled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class Target:
     problem: Problem | None = None
     cluster: Body | None = None
 
+    @property
+    def is_untold(self) -> bool:
+        """Whether no event will tell when the problem is over."""
+        return self.problem is not None and self.problem.reason in _UNTOLD
+
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
@@ -44,19 +51,25 @@ class _Lookup:
         done = self.task.done() and not self.task.cancelled() and self.task.exception() is None
         return self.task.result() if done else None
 
-    def is_old(self, now: float) -> bool:
+    def is_old(self, now: float, *, in_doubt: bool) -> bool:
         if not self.task.done():
             return False
         result = self.result
-        keep = KEEP_SECONDS if result and result.dashboard else RETRY_SECONDS
-        return result is None or now - self.began >= keep
+        if result is None:
+            return True
+        age = now - self.began
+        return age >= RETRY_SECONDS if result.is_untold else in_doubt and age >= DOUBT_SECONDS
 
 
 class Targets:
-    """Looks up dashboards, each RayCluster once for all watches on it."""
+    """Looks up dashboards, each RayCluster once for all watches on it, and again when it changes.
 
-    def __init__(self, client: KubeClient, settings: Settings, clock: Callable[[], float]) -> None:
+    clusters: the RayClusters as the watch stream told them; one that it did not tell of is asked for.
+    """
+
+    def __init__(self, client: KubeClient, clusters: Objects, settings: Settings, clock: Callable[[], float]) -> None:
         self._client = client
+        self._clusters = clusters
         self._settings = settings
         self._clock = clock
         self._lookups: dict[ClusterKey, _Lookup] = {}
@@ -69,15 +82,18 @@ class Targets:
         """Forget all RayClusters but `keys`."""
         self._lookups = {key: lookup for key, lookup in self._lookups.items() if key in keys}
 
-    async def find(self, namespace: str, spec: WatchSpec) -> Target:
-        """Return where the dashboard of `spec` is. Raises `KubeError` when the API server cannot be asked."""
+    async def find(self, namespace: str, spec: WatchSpec, *, in_doubt: bool = False) -> Target:
+        """Return where the dashboard of `spec` is. Raises `KubeError` when the API server cannot be asked.
+
+        in_doubt: it does not answer where it was last: perhaps its Service has changed, of which no event tells.
+        """
         if spec.dashboard:
             return self._by_url(spec.dashboard.url)
         if spec.ray_cluster is None:
             raise ValueError("a spec has rayCluster or dashboard")
         key = (namespace, spec.ray_cluster.name)
         lookup = self._lookups.get(key)
-        if lookup is None or lookup.is_old(self._clock()):
+        if lookup is None or lookup.is_old(self._clock(), in_doubt=in_doubt):
             last = lookup.result if lookup else None
             task = asyncio.create_task(self._looked_up(key, last), name=f"look up {namespace}/{key[1]}")
             lookup = self._lookups[key] = _Lookup(task, self._clock())
@@ -104,7 +120,7 @@ class Targets:
     async def _by_cluster(self, key: ClusterKey) -> Target:
         namespace, name = key
         try:
-            cluster = await self._client.get(RAY_CLUSTERS, namespace, name)
+            cluster = self._clusters.get(key) or await self._read(key)
             if cluster is None:
                 return Target(problem=Problem("RayClusterNotFound", f"waiting for RayCluster {namespace}/{name}"))
             if problem := cluster_problem(cluster):
@@ -115,6 +131,12 @@ class Targets:
         if isinstance(url, Problem):
             return Target(problem=url, cluster=cluster)
         return Target(dashboard_of(cluster, url), cluster=cluster)
+
+    async def _read(self, key: ClusterKey) -> Body | None:
+        body = await self._client.get(RAY_CLUSTERS, *key)
+        if body is not None:
+            self._clusters.seen(body)
+        return self._clusters.get(key)
 
     async def _service_url(self, cluster: Body) -> str | Problem:
         namespace, name = cluster["metadata"]["namespace"], head_service_name(cluster)

@@ -1,16 +1,18 @@
 """What the reconciler keeps in memory of one watch, and the pure steps of its reconciliation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from rayjobwatch.engine.session import ClusterSession, Follow
+from rayjobwatch.engine.logs import Follow
+from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.engine.targets import Target
 from rayjobwatch.kube.client import Body
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.observation import Observation
+from rayjobwatch.model.pace import FIRST_WRITE
 from rayjobwatch.model.spec import Protocol, WatchSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored
@@ -23,7 +25,8 @@ LOG_GRACE = timedelta(minutes=2)
 class Watch:
     """One RayJobWatch as the reconciler knows it.
 
-    `status` is what was last read or written, `told` the state that it speaks of and whose Events were posted.
+    `status` is what was last read or written, `told` the state that it speaks of and whose Events were posted;
+    `unlisted_since` is since when its open jobs are waited for to be listed for the first time.
     """
 
     body: Body
@@ -34,6 +37,7 @@ class Watch:
     status: dict[str, Any] = field(default_factory=dict)
     session: ClusterSession | None = None
     written: float = float("-inf")
+    unlisted_since: float | None = None
     over_since: dict[str, datetime] = field(default_factory=dict)
 
     @classmethod
@@ -43,10 +47,33 @@ class Watch:
         state, digests = restored(status)
         return cls(body, state=state, told=state, digests=digests, status=status)
 
+    def refresh(self, body: Body) -> None:
+        """Take over what somebody else has changed."""
+        if body["metadata"].get("generation") != self.body["metadata"].get("generation"):
+            self.spec = None
+        self.body, self.status = body, body.get("status") or {}
+
+    def wrote(self, status: dict[str, Any], newest: Body | None, written: Body, clock: float) -> None:
+        """Take note that `status` was written, which made the object `written`; `newest` is what is known of it now."""
+        self.status, self.told, self.written = status, self.state, clock
+        if newest and newest["metadata"].get("resourceVersion") == written["metadata"].get("resourceVersion"):
+            self.body = newest
+
     @property
     def generation(self) -> int:
         """`metadata.generation` of the spec that is in force."""
         return int(self.body["metadata"].get("generation", 0))
+
+    @property
+    def open_ids(self) -> tuple[str, ...]:
+        """The jobs that are not over as far as is known."""
+        ids = self.spec.jobs.ids if self.spec else ()
+        return tuple(id_ for id_ in ids if id_ not in self.state.jobs or not self.state.jobs[id_].state.is_over)
+
+    @property
+    def urgent_ids(self) -> tuple[str, ...]:
+        """The open jobs whose end or loss waits to be confirmed."""
+        return tuple(job.id for job in self.state.jobs.values() if job.ending_since or job.missing_since)
 
     def follow(self, job_id: str) -> Follow:
         """Return how the log of `job_id` is followed."""
@@ -59,6 +86,26 @@ class Watch:
             known = self.digests.get(job_id)
             if live and (known is None or live.lines >= known.lines):
                 self.digests[job_id] = live.after(known) if known else live
+
+    def asked_ids(self, wanted_logs: Iterable[Follow]) -> set[str]:
+        """Return the jobs to ask for: the open ones, and once those that are over but whose log is still to be read."""
+        job_of = self.session.job if self.session else lambda _: None
+        return {*self.open_ids, *(follow.job_id for follow in wanted_logs if job_of(follow.job_id) is None)}
+
+    def first_listing_in(self, clock: float) -> float:
+        """Return how long to wait with the first word: until then the jobs are listed, most likely."""
+        session = self.session
+        if session is None or session.unreachable or session.listing(self.open_ids):
+            self.unlisted_since = None
+            return 0.0
+        if self.unlisted_since is None:
+            self.unlisted_since = clock
+        return self.unlisted_since + FIRST_WRITE - clock
+
+    def is_done(self, now: datetime) -> bool:
+        """Whether nothing more is to be learnt: all jobs are over and their logs are read."""
+        finished = self.spec is not None and set(self.spec.jobs.ids) == set(self.state.jobs) and self.state.is_finished
+        return finished and not self.wanted_logs(now)
 
     def wanted_logs(self, now: datetime) -> dict[Follow, LogDigest]:
         """Return the logs to follow now, each with what is known of it."""
@@ -85,7 +132,8 @@ class Watch:
         return Observation(
             now=now,
             cluster=session.cluster if session else self.state.cluster,
-            listing=session.listing(ids) if session else None,
+            listing=session.listing(self.open_ids) if session else None,
+            last_contact=session.last_contact if session else None,
             problem=target.problem,
             unreachable=session.unreachable if session else None,
             cluster_gone=_is_gone(self.state.cluster.uid, target),

@@ -6,7 +6,7 @@ KubeError            every failure; `status` is the HTTP status, 0 when no answe
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -109,16 +109,15 @@ class KubeClient:
                 return None
             raise
 
-    async def list(self, resource: Resource, namespace: str | None = None) -> list[Body]:
-        """Return all objects of a namespace, or of all namespaces, page by page."""
-        items: list[Body] = []
+    async def pages(self, resource: Resource, namespace: str | None = None) -> AsyncIterator[list[Body]]:
+        """Yield all objects of a namespace, or of all namespaces, a page at a time."""
         query: dict[str, str | int] = {"limit": PAGE_ITEMS}
         while True:
             page = await self._request("GET", resource.path(namespace), query=query)
-            items += page.get("items") or []
+            yield page.get("items") or []
             token = (page.get("metadata") or {}).get("continue")
             if not token:
-                return items
+                return
             query["continue"] = token
 
     async def create(self, resource: Resource, namespace: str, body: Body) -> Body:

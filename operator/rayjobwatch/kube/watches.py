@@ -8,8 +8,8 @@ API_VERSION = f"{RAY_JOB_WATCHES.group}/{RAY_JOB_WATCHES.version}"
 KIND = "RayJobWatch"
 
 
-async def write_status(client: KubeClient, watch: Body, status: dict[str, Any]) -> None:
-    """Make `status` the status of `watch`; the uid keeps it off an object of the same name made since.
+async def write_status(client: KubeClient, watch: Body, status: dict[str, Any]) -> Body:
+    """Make `status` the status of `watch` and return the object; the uid keeps it off one of that name made since.
 
     Raises `KubeError` with status 404 or 409 when the watch is not there any more.
     """
@@ -20,4 +20,4 @@ async def write_status(client: KubeClient, watch: Body, status: dict[str, Any]) 
         "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
         "status": status,
     }
-    await client.apply_status(RAY_JOB_WATCHES, meta["namespace"], meta["name"], body)
+    return await client.apply_status(RAY_JOB_WATCHES, meta["namespace"], meta["name"], body)

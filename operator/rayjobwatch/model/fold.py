@@ -50,6 +50,8 @@ def fold(state: WatchState, ids: Sequence[str], seen: Observation) -> WatchState
 def _last_contact(state: WatchState, seen: Observation) -> datetime | None:
     if seen.listing:
         return seen.listing.time
+    if seen.last_contact:
+        return seen.last_contact
     in_trouble = seen.problem or seen.unreachable
     # After a restart nobody knows how old the states are: at least as old as this.
     return state.last_contact or (seen.now if in_trouble and any(job.seen for job in state.jobs.values()) else None)

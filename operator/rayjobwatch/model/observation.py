@@ -47,6 +47,7 @@ class Observation:
     """All that a fold needs. No `listing`: nothing was heard of the jobs.
 
     `cluster_gone`: the API server says that the RayCluster with the uid of `state.cluster` is no more.
+    `last_contact`: when the dashboard answered last, for this watch or another.
     `complete_logs`: ids of the jobs whose log was read to the end (or is not followed at all).
     """
 
@@ -56,4 +57,5 @@ class Observation:
     problem: Problem | None = None
     unreachable: Problem | None = None
     cluster_gone: bool = False
+    last_contact: datetime | None = None
     complete_logs: frozenset[str] = field(default_factory=frozenset)

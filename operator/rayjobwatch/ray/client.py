@@ -373,6 +373,16 @@ class LogReader:
         """The place after the last line that was given out."""
         return self._reading.cursor
 
+    @property
+    def whole_bytes(self) -> int:
+        """How many bytes the last reading had to be sent anew; 0 where its source gives only what is new."""
+        return self._reading.whole_bytes
+
+    @property
+    def is_readable(self) -> bool:
+        """False where only a tail over a WebSocket brings the log: no agent gives it, and Ray is older than 2.40."""
+        return self._reading.is_readable
+
     def read(self, job: JobDetails) -> Generator[LogBatch, None, None]:
         """Yield the lines that came since the last `read`, up to the log's present end; `job` is from now.
 

@@ -84,17 +84,21 @@ def log_file(job: JobDetails, connect: float | None = None) -> Request:
     )
 
 
-def check_raw_files() -> Plan[None]:
-    """Raise if this Ray is so old that its log file route puts bytes of its own between the log's."""
+def check_raw_files() -> Plan[bool]:
+    """Raise if this Ray is so old that its log file route puts bytes of its own between the log's.
+
+    Return whether it is known that it does not.
+    """
     try:
         version = (yield from get_version()).ray_version
     except ClientClosedError:
         raise
     except ClientError:
-        return  # whatever is wrong will show when the file is asked for
+        return False  # whatever is wrong will show when the file is asked for
     found = re.match(r"(\d{1,4})\.(\d{1,4})", version)
     if found is not None and (int(found[1]), int(found[2])) < _RAW_FILES_SINCE:
         raise ServerError(f"Ray {found[0]} gives no log files unaltered; its logs need the agent or a WebSocket")
+    return True
 
 
 def log_socket(job_id: str, key: str, timeout: float, *, queue: float) -> Request:

@@ -8,8 +8,15 @@ from collections.abc import Callable
 from typing import Final
 
 from rayjobwatch.ray.cursor import Cursor
-from rayjobwatch.ray.endpoints import may_ask
-from rayjobwatch.ray.errors import ClientClosedError, ClientError, JobStateError, RequestTimeoutError, UnavailableError
+from rayjobwatch.ray.endpoints import check_raw_files, may_ask
+from rayjobwatch.ray.errors import (
+    ClientClosedError,
+    ClientError,
+    JobStateError,
+    RequestTimeoutError,
+    ServerError,
+    UnavailableError,
+)
 from rayjobwatch.ray.jobs import JobDetails, JobType
 from rayjobwatch.ray.tail_bytes import read_bytes
 from rayjobwatch.ray.tail_state import TRANSIENT, Rung, TailSpec, TailState
@@ -44,9 +51,15 @@ class Sources:
 
 
 class LogReading:
-    """The place in one log, and the plans that move it. One plan at a time."""
+    """The place in one log, and the plans that move it. One plan at a time.
+
+    whole_bytes: how much the last reading had to be sent anew, 0 where its source gives only what is new.
+    is_readable: False where only a WebSocket gives the log: the agent does not, and Ray's files are not unaltered.
+    """
 
     def __init__(self, spec: TailSpec, sources: Sources, clock: Callable[[], float]) -> None:
+        self.whole_bytes = 0
+        self.is_readable = True
         self._state = TailState(spec, clock)
         self._sources = sources
 
@@ -62,11 +75,20 @@ class LogReading:
         if job.type is JobType.DRIVER:
             raise JobStateError(f"job {job.job_id!r} was not submitted through the Jobs API: it has no log")
         if (job.driver_node_id or job.driver_agent_http_address) and not (yield from self._read_agent(job)):
-            state.files_are_raw = self._sources.files_are_raw
-            yield from read_bytes(state, Rung.FILE, state.spec.timeout)
-            self._sources.files_are_raw = state.files_are_raw
+            yield from self._read_file()
         if state.over:
             yield from state.finish()
+
+    def _read_file(self) -> Plan[None]:
+        if not self._sources.files_are_raw:
+            try:
+                self._sources.files_are_raw = yield from check_raw_files()
+            except ServerError:
+                self.is_readable = False
+                raise
+        self._state.files_are_raw = True
+        yield from read_bytes(self._state, Rung.FILE, self._state.spec.timeout)
+        self.whole_bytes = self._state.furthest
 
     def _read_agent(self, job: JobDetails) -> Plan[bool]:
         """Read from the agent; return whether that worked."""
@@ -80,6 +102,7 @@ class LogReading:
         except TRANSIENT as error:
             self._sources.failed(agent, error)
         else:
+            self.whole_bytes, self.is_readable = 0, True
             return True
         yield Close()
         return False

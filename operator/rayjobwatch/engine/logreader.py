@@ -1,0 +1,155 @@
+"""Reading the logs of one dashboard's jobs in turn: one reader for all, within a budget (`model.pace`).
+
+What a log says or how a reading ends never decides a job's state.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rayjobwatch.model import pace
+from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.ray import AsyncLogReader, ClientError, JobDetails
+
+LANES = 4
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 30.0
+
+
+@dataclass(eq=False)
+class Log:
+    """A log that is read: what is known of it, when it moved last and when it is due again (loop time)."""
+
+    job_id: str
+    digest: LogDigest
+    reader: AsyncLogReader
+    moved: float
+    due: float
+    failures: int = 0
+    reading: bool = False
+    hurried: bool = False
+
+
+class LogsReader:
+    """Reads each log of `add` when it is due, and at once when its job is over, until its end.
+
+    job_of: a job as last listed, None while it is not known.  told: called with a log that changed.
+    """
+
+    def __init__(self, job_of: Callable[[str], JobDetails | None], told: Callable[[Log], None]) -> None:
+        self._job_of = job_of
+        self._told = told
+        self._logs: set[Log] = set()
+        self._readings: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._next_start = 0.0
+
+    def add(self, job_id: str, seed: LogDigest, reader: AsyncLogReader) -> Log:
+        """Begin to read a log; `reader` stands where `seed` ends."""
+        now = asyncio.get_running_loop().time()
+        log = Log(job_id, seed, reader, now, now, hurried=self._is_over(job_id))
+        self._logs.add(log)
+        self._wake.set()
+        return log
+
+    def discard(self, log: Log) -> None:
+        """Read a log no more; a reading that is under way may still end."""
+        self._logs.discard(log)
+
+    def hurry(self, job_id: str) -> None:
+        """Read a job's logs soon, for the job has changed; at once if it is over."""
+        now = asyncio.get_running_loop().time()
+        for log in self._logs:
+            if log.job_id == job_id:
+                log.due = log.moved = now
+                log.hurried = self._is_over(job_id)
+        self._wake.set()
+
+    def _is_over(self, job_id: str) -> bool:
+        job = self._job_of(job_id)
+        return job is not None and job.status.is_terminal
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        try:
+            while True:
+                await self._turn(asyncio.get_running_loop().time())
+        finally:
+            for task in self._readings:
+                task.cancel()
+            if self._readings:
+                await asyncio.wait(self._readings)
+
+    async def _turn(self, now: float) -> None:
+        log = self._soonest() if len(self._readings) < LANES else None
+        start = math.inf if log is None else self._start_of(log)
+        if log is None or start > now:
+            self._wake.clear()
+            await self._sleep(start - now)
+            return
+        if not log.hurried:
+            self._next_start = now + 1 / pace.READS_PER_SECOND
+        log.reading, log.hurried = True, False
+        task = asyncio.create_task(self._read(log), name=f"read the log of {log.job_id}")
+        self._readings.add(task)
+        task.add_done_callback(self._ended)
+
+    def _soonest(self) -> Log | None:
+        waiting = (log for log in self._logs if not log.reading and not log.digest.complete)
+        return min(waiting, key=self._start_of, default=None)
+
+    def _start_of(self, log: Log) -> float:
+        return 0.0 if log.hurried else max(log.due, self._next_start)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._readings.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()):
+            asyncio.get_running_loop().call_exception_handler({"message": task.get_name(), "exception": error})
+
+    async def _read(self, log: Log) -> None:
+        before = log.digest
+        try:
+            await self._read_on(log)
+        except ClientError as error:
+            log.failures += 1
+            log.digest = log.digest.failing(str(error))
+        else:
+            log.failures = 0
+        finally:
+            self._schedule(log, moved=log.digest.cursor != before.cursor)
+        if log.digest != before and log in self._logs:
+            self._told(log)
+
+    async def _read_on(self, log: Log) -> None:
+        job = self._job_of(log.job_id)
+        if job is None:
+            log.digest = log.digest.failing(f"job {log.job_id} is not known to Ray")
+            return
+        loop = asyncio.get_running_loop()
+        told = loop.time()
+        async for batch in log.reader.read(job):
+            log.digest = log.digest.fed(batch.lines, str(batch.cursor))
+            if loop.time() - told > pace.FASTEST_READ:
+                told = loop.time()
+                self._told(log)
+            await asyncio.sleep(0)  # bytes that are there already are given out without a pause for others
+        log.digest = log.digest.closed() if job.status.is_terminal else log.digest.failing("")
+
+    def _schedule(self, log: Log, *, moved: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        log.reading = False
+        if moved:
+            log.moved = now
+        pause = pace.backed_off(FIRST_RETRY_SECONDS, log.failures, LAST_RETRY_SECONDS)
+        pause = pause or pace.read_pause(now - log.moved, log.reader.whole_bytes)
+        log.due = now + pace.jittered(pause, random.random(), 0.1)  # noqa: S311

@@ -1,0 +1,189 @@
+"""Polling one dashboard: which jobs it has now, of which Ray session, and whether it answers at all."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rayjobwatch.engine.rows import problem_of
+from rayjobwatch.model import pace
+from rayjobwatch.model.observation import Problem
+from rayjobwatch.ray import AsyncRayClient, ClientError, JobDetails, NotFoundError, RayVersion
+
+FAILURES_TO_UNREACHABLE = 3
+_SPREAD = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job that somebody waits for: since when (loop time), and whether a verdict on it waits for the next poll."""
+
+    since: float
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the dashboard said last: the jobs among `ids` that it has, at `time`, readable since `connected`."""
+
+    version: RayVersion
+    ids: frozenset[str]
+    jobs: Mapping[str, JobDetails]
+    time: datetime
+    connected: datetime
+
+
+class Poller:
+    """Polls while anything is open, at the pace of `model.pace`, and calls `told(ids)` when something is new.
+
+    `ids` are the jobs whose row changed; all that were asked for when the dashboard, its session or how it answers
+    changed.
+    """
+
+    def __init__(
+        self,
+        client: AsyncRayClient,
+        open_jobs: Callable[[], Mapping[str, OpenJob]],
+        told: Callable[[frozenset[str]], None],
+    ) -> None:
+        self.heard: Heard | None = None
+        self.unreachable: Problem | None = None
+        self._client = client
+        self._open_jobs = open_jobs
+        self._told = told
+        self._failures = 0
+        self._asked_version = self._listed = self._began = float("-inf")
+        self._seconds = {True: 0.0, False: 0.0}  # how long it took last, by job and by table
+        self._wake = asyncio.Event()
+        self._pause: float | None = 0.0
+
+    def wake(self) -> None:
+        """Take note that there is more to ask for, or something sooner."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._rest()
+            self._began = loop.time()
+            wanted = self._open_jobs()
+            if wanted:
+                await self._poll(frozenset(wanted))
+            self._pause = self._next(loop.time())
+
+    async def _rest(self) -> None:
+        """Wait for the next poll; one that came to be needed sooner meanwhile comes sooner."""
+        loop = asyncio.get_running_loop()
+        ended = loop.time()
+        while self._pause is None or (left := ended + self._pause - loop.time()) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(None if self._pause is None else left):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+            if self._pause is None or not self._failures:
+                self._pause = self._next(ended)
+
+    def _next(self, ended: float) -> float | None:
+        ages = (self._age(id_, job) for id_, job in self._open_jobs().items())
+        pause = pace.poll_pause(ages, max(0.0, ended - self._began), self._failures)
+        return None if pause is None else pace.jittered(pause, random.random(), _SPREAD)  # noqa: S311
+
+    def _age(self, id_: str, job: OpenJob) -> float:
+        row = self.heard.jobs.get(id_) if self.heard else None
+        if job.urgent or (row is not None and row.status.is_terminal):
+            return 0.0
+        if row is None or row.start_time is None:
+            return asyncio.get_running_loop().time() - job.since
+        # Of two clocks that differ, the head's may only make a job look younger or older, never worse.
+        return max(0.0, datetime.now(UTC).timestamp() - row.start_time / 1000)
+
+    async def _poll(self, ids: frozenset[str]) -> None:
+        before = self.heard, self.unreachable
+        try:
+            self.heard = await self._ask(ids)
+        except ClientError as error:
+            self._failed(problem_of(self._client.base_url, error))
+        else:
+            self._failures = 0
+            self.unreachable = None
+        if news := self._news(before[0], before[1]):
+            self._told(news)
+
+    async def _ask(self, ids: frozenset[str]) -> Heard:
+        known = self.heard
+        if known is None or self._failures or self._since(self._asked_version) >= pace.VERSION_AGAIN:
+            version = await self._ask_version()
+        else:
+            version = known.version
+        jobs = await self._ask_jobs(ids)
+        if known is not None and _is_odd(known, jobs, ids):
+            # A head may have been replaced. In this order: one that is replaced between the two makes jobs look
+            # missing, which a later poll must confirm, never Lost or found in a session that is not theirs.
+            version = await self._ask_version()
+            jobs = await self._ask_jobs(ids)
+        now = datetime.now(UTC)
+        fresh = known is None or self._failures or known.version.session_name != version.session_name
+        return Heard(version, ids, jobs, now, now if fresh or known is None else known.connected)
+
+    async def _ask_version(self) -> RayVersion:
+        version = await self._client.get_version()
+        self._asked_version = asyncio.get_running_loop().time()
+        return version
+
+    async def _ask_jobs(self, ids: frozenset[str]) -> dict[str, JobDetails]:
+        loop = asyncio.get_running_loop()
+        table, one = self._seconds[False], self._seconds[True]
+        by_job = pace.asks_by_job(len(ids), table if self._since(self._listed) < pace.LIST_AGAIN else 0.0, one)
+        began = loop.time()
+        try:
+            if by_job:
+                return await self._ask_each(ids)
+            self._listed = began
+            return {job.job_id: job for job in await self._client.list_jobs() if job.job_id in ids}
+        finally:
+            self._seconds[by_job] = (loop.time() - began) / (len(ids) if by_job else 1)
+
+    async def _ask_each(self, ids: frozenset[str]) -> dict[str, JobDetails]:
+        answers = await asyncio.gather(*(self._ask_job(id_) for id_ in ids), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return {id_: job for id_, job in zip(ids, answers, strict=True) if isinstance(job, JobDetails)}
+
+    async def _ask_job(self, id_: str) -> JobDetails | None:
+        try:
+            return await self._client.get_job(id_)
+        except NotFoundError:
+            return None
+
+    def _failed(self, problem: Problem) -> None:
+        self._failures += 1
+        if self.heard is None or self._failures >= FAILURES_TO_UNREACHABLE:
+            self.unreachable = problem
+
+    def _news(self, heard: Heard | None, unreachable: Problem | None) -> frozenset[str]:
+        now = self.heard
+        everything = frozenset(self._open_jobs())
+        if now is None or heard is None or unreachable != self.unreachable:
+            return everything
+        if now.version != heard.version or now.connected != heard.connected:
+            return everything
+        urgent = {id_ for id_, job in self._open_jobs().items() if job.urgent}
+        changed = {id_ for id_ in now.ids if now.jobs.get(id_) != heard.jobs.get(id_)}
+        return frozenset(changed | urgent | (now.ids - heard.ids))
+
+    def _since(self, moment: float) -> float:
+        return asyncio.get_running_loop().time() - moment
+
+
+def _is_odd(known: Heard, jobs: Mapping[str, JobDetails], ids: frozenset[str]) -> bool:
+    """Whether a job that was there is missing, or is another run."""
+    return any(_is_another(row, jobs.get(id_)) for id_, row in known.jobs.items() if id_ in ids)
+
+
+def _is_another(before: JobDetails, now: JobDetails | None) -> bool:
+    return now is None or (before.start_time is not None and now.start_time != before.start_time)

@@ -1,0 +1,90 @@
+"""How soon the next poll, log read and status write come: by what is at stake and what it costs. All in seconds.
+
+| what                                   | how soon                        | why                                  |
+| -------------------------------------- | ------------------------------- | ------------------------------------ |
+| poll, youngest open job under 50 s     | 0.5                             | who waits for it notices seconds     |
+| poll, youngest open job older          | 1 % of its age, at most 3       | an hour's job may end 3 s late       |
+| poll, a job Ray does not know yet      | as if as old as the waiting     | it may come at any moment            |
+| poll, an end or a loss to be confirmed | 0.5                             | a verdict waits for it               |
+| poll that took long                    | 4 times that, at most 15        | no huge table keeps a head busy      |
+| poll after failures                    | 0.5, doubled each time, to 15   | a head that restarts is spared       |
+| poll, no job open                      | never                           | nothing can happen                   |
+| read of a log that just moved          | 2                               | more will come                       |
+| read of a quiet log                    | half of its silence, at most 15 | what was quiet long stays quiet      |
+| read of a log that only comes whole    | 1 s more per 2 MB, at most 60   | every read sends the whole file      |
+| read after failures                    | 1, doubled each time, to 30     | as above                             |
+| reads of one dashboard's logs          | at most 20 a second together    | agents share their nodes with jobs   |
+| last read, with the job's end          | at once                         | the verdict waits for it             |
+| write of a state, condition or event   | at once                         | somebody waits for it                |
+| write of a log's progress alone        | 5, more from 50 watches, to 15  | 10 a second, as etcd rewrites it all |
+| first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
+"""
+
+from collections.abc import Iterable
+
+FASTEST_POLL = 0.5
+SLOWEST_POLL = 3.0
+SLOWEST_ANYWAY = 15.0
+SHARE_OF_AGE = 0.01
+POLL_COST_FACTOR = 4.0
+
+FASTEST_READ = 2.0
+SLOWEST_READ = 15.0
+SLOWEST_WHOLE_READ = 60.0
+WHOLE_BYTES_PER_SECOND = 2e6
+READS_PER_SECOND = 20.0
+
+LOG_WRITE = 5.0
+SLOWEST_LOG_WRITE = 15.0
+LOG_WRITES_PER_SECOND = 10.0
+FIRST_WRITE = 2.0
+
+VERSION_AGAIN = 60.0
+LIST_AGAIN = 600.0
+_CHEAP_LIST = 0.1
+_MOST_DOUBLINGS = 8
+
+
+def poll_pause(ages: Iterable[float], took: float, failures: int) -> float | None:
+    """Return how long to wait after a poll that `took` so long; None: until something is open.
+
+    ages: of the open jobs; 0 for one whose end or loss is to be confirmed.  failures: polls that failed in a row.
+    """
+    youngest = min(ages, default=None)
+    if youngest is None:
+        return None
+    pause = max(FASTEST_POLL, min(SLOWEST_POLL, youngest * SHARE_OF_AGE))
+    return min(SLOWEST_ANYWAY, max(pause, took * POLL_COST_FACTOR, backed_off(FASTEST_POLL, failures, SLOWEST_ANYWAY)))
+
+
+def asks_by_job(open_jobs: int, list_seconds: float, job_seconds: float) -> bool:
+    """Return whether asking for `open_jobs` jobs one by one is cheaper than asking for the whole table.
+
+    Each takes as long as it took last, 0 where it was not tried: a single job is never worth a table, and a table
+    that takes less than 0.1 s is not worth counting.
+    """
+    return open_jobs == 1 or (list_seconds > _CHEAP_LIST and open_jobs * job_seconds < list_seconds)
+
+
+def read_pause(silence: float, whole_bytes: int = 0) -> float:
+    """Return how long to wait after reading a log that moved `silence` ago.
+
+    whole_bytes: its size, where the source sends it from its start every time.
+    """
+    pause = max(FASTEST_READ, min(SLOWEST_READ, silence / 2))
+    return min(SLOWEST_WHOLE_READ, pause + whole_bytes / WHOLE_BYTES_PER_SECOND)
+
+
+def log_write_pause(watches: int) -> float:
+    """Return how long after the last write of a status its logs alone are written, with so many watches at work."""
+    return max(LOG_WRITE, min(SLOWEST_LOG_WRITE, watches / LOG_WRITES_PER_SECOND))
+
+
+def backed_off(first: float, failures: int, longest: float) -> float:
+    """Return the wait after so many failures in a row: none after none, then `first`, doubled up to `longest`."""
+    return min(longest, first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)) if failures else 0.0
+
+
+def jittered(seconds: float, chance: float, spread: float = 0.5) -> float:
+    """Return `seconds` less up to the share `spread` of it, by `chance` (0 to 1): those that wait come apart."""
+    return seconds * (1.0 - spread * chance)
