@@ -7,14 +7,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 
 from rayjobwatch.model.fold import fold
-from rayjobwatch.model.jobs import JobRow
+from rayjobwatch.model.jobs import Failure, Job, JobRow, JobState
 from rayjobwatch.model.observation import Cluster, Listing, Observation, Problem
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.state import WatchState
 
 T0 = datetime(2026, 11, 21, 10, tzinfo=UTC)
 START = T0 - timedelta(minutes=1)
-DOWN = Problem("DashboardUnreachable", "waiting for the Ray dashboard")
-NO_HEAD = Problem("RayClusterNotReady", "waiting for the head")
+DOWN = Problem(Reason.DASHBOARD_UNREACHABLE, "waiting for the Ray dashboard")
+NO_HEAD = Problem(Reason.RAY_CLUSTER_NOT_READY, "waiting for the head")
 LONG_AGO = -3600.0
 
 
@@ -52,6 +53,16 @@ def folded(*seen: Observation, state: WatchState | None = None, ids: Sequence[st
     for one in seen:
         state = fold(state, ids, one)
     return state
+
+
+def in_states(*states: str) -> WatchState:
+    """Return a watch on jobs `j0`, `j1`, … in these states, on a dashboard that answers."""
+    failure = Failure("exit code 1: boom")
+    jobs = [
+        Job(f"j{number}", JobState(state), failure=failure if state == "Failed" else None)
+        for number, state in enumerate(states)
+    ]
+    return WatchState({job.id: job for job in jobs}, reachable=True)
 
 
 _STATUSES = st.sampled_from(["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "NEW_WORD", ""])

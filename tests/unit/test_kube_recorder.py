@@ -20,10 +20,11 @@ from rayjobwatch.kube.recorder import (
     event_body,
 )
 from rayjobwatch.model.events import EventNote
+from rayjobwatch.model.reasons import EventReason
 from tests.unit.observations import T0
 
-NOTE = EventNote("JobRunning", "job a running", "s\na\nt\nJobRunning")
-END = EventNote("JobFailed", "job a failed: x", "s\na\nt\nJobFailed", is_warning=True, is_end=True)
+NOTE = EventNote(EventReason.JOB_RUNNING, "job a running", "s\na\nt\nJobRunning")
+END = EventNote(EventReason.JOB_FAILED, "job a failed: x", "s\na\nt\nJobFailed", is_warning=True, is_end=True)
 
 
 def _object(name: str = "train", uid: str = "u1") -> Body:

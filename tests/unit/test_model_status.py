@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from rayjobwatch.model.conditions import Condition, merge
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.jobs import Failure, Job, JobState
 from rayjobwatch.model.observation import Cluster, Observation, Problem
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import refused, restored, status_of
-from rayjobwatch.model.verdict import conditions_of, overall, summary_of
-from tests.unit.observations import DOWN, IDS, NO_HEAD, T0, at, folded, heard, histories, row, silent
+from tests.unit.observations import IDS, T0, at, folded, heard, histories, row, silent
 from tests.unit.schema import faults, status_schema
 
 DIGESTS = {"a": LogDigest(3, "b:10:0", tail=("x", "y", "z")), "b": LogDigest(1, "t:4:ff", complete=True)}
@@ -103,7 +102,7 @@ def test_no_status_is_too_big_for_its_object(char: str, count: int) -> None:
     jobs = [_worst_job(number, char) for number in range(count)]
     digest = LogDigest(10**15, "b:" + "9" * 18 + ":" + "f" * 15, message=char * 512).fed([char * 150] * 100, "t:1:1")
     digest = replace(digest, message=char * 512)
-    problem = Problem("RayClusterNotReady", char * 5000)
+    problem = Problem(Reason.RAY_CLUSTER_NOT_READY, char * 5000)
     state = WatchState({job.id: job for job in jobs}, Cluster("u" * 1024, "u" * 64, "s" * 128, char * 999), problem)
     for one in (state, replace(state, jobs={**state.jobs, jobs[0].id: replace(jobs[0], state=JobState.RUNNING)})):
         status = _status(one, {job.id: digest for job in jobs}, tail_lines=100)
@@ -136,24 +135,6 @@ def test_counts_and_the_jobs_column_add_up() -> None:
     assert [item["id"] for item in status["jobs"]] == ["a", "b", "c", "d"]
 
 
-def test_a_transition_time_moves_with_the_status_and_with_nothing_else() -> None:
-    def shown(status: str, reason: str, generation: int, seconds: float, previous: list[dict[str, Any]]) -> Any:
-        return merge([Condition("Ready", status, reason, reason)], previous, generation, at(seconds))
-
-    first = shown("False", "A", 1, 0, [])
-    second = shown("False", "B", 2, 5, first)
-    third = shown("True", "B", 2, 9, second)
-    assert [item[0]["lastTransitionTime"][-3:-1] for item in (first, second, third)] == ["00", "00", "09"]
-    assert [item[0]["observedGeneration"] for item in (first, second, third)] == [1, 2, 2]
-    assert second[0]["reason"] == "B"
-
-
-def test_a_condition_says_what_it_says_in_one_line_within_its_limit() -> None:
-    (shown,) = merge([Condition("Ready", "False", "A", "a\nb\x1b[0m" + "😀" * 999)], [], 1, T0)
-    assert shown["message"].startswith("ab😀")
-    assert len(shown["message"].encode()) <= 1024
-
-
 def test_a_refused_spec_stalls_the_watch_and_forgets_nothing_of_its_jobs() -> None:
     before = _status(folded(heard(0, row())), DIGESTS)
     after = refused("spec.jobs: too\nmany", before, 2, at(5))
@@ -169,97 +150,3 @@ def test_a_mended_spec_is_stalled_no_more() -> None:
     stalled = refused("bad", {}, 1, T0)
     status = _status(folded(heard(0, row())), previous=stalled, generation=2)
     assert {item["type"] for item in status["conditions"]} == {"Ready", "DashboardReachable", "Finished", "Succeeded"}
-
-
-@pytest.mark.parametrize(
-    ("states", "word"),
-    [
-        ([], "Waiting"),
-        (["Waiting", "Pending"], "Waiting"),
-        (["Waiting", "Running"], "Running"),
-        (["Waiting", "Failed"], "Running"),
-        (["Succeeded", "Pending"], "Running"),
-        (["Succeeded", "Succeeded"], "Succeeded"),
-        (["Succeeded", "Unknown"], "Unknown"),
-        (["Unknown", "Stopped"], "Stopped"),
-        (["Stopped", "Lost"], "Lost"),
-        (["Lost", "Failed", "Succeeded"], "Failed"),
-    ],
-)
-def test_the_watch_is_told_in_one_word_by_its_gravest_end(states: list[str], word: str) -> None:
-    assert overall(_jobs(*states)) == word
-
-
-def _jobs(*states: str) -> WatchState:
-    failure = Failure("exit code 1: boom")
-    jobs = [
-        Job(f"j{number}", JobState(state), failure=failure if state == "Failed" else None)
-        for number, state in enumerate(states)
-    ]
-    return WatchState({job.id: job for job in jobs}, reachable=True)
-
-
-@pytest.mark.parametrize(
-    ("state", "finished", "succeeded"),
-    [
-        (_jobs("Running"), "False JobsActive", "Unknown JobsActive"),
-        (_jobs("Waiting"), "False JobNotFound", "Unknown JobNotFound"),
-        (_jobs("Succeeded", "Running"), "False JobsActive", "Unknown JobsActive"),
-        (_jobs("Failed", "Running"), "False JobsActive", "False JobFailed"),
-        (_jobs("Unknown", "Running"), "False JobsActive", "Unknown JobsActive"),
-        (_jobs("Succeeded"), "True AllJobsOver", "True JobsSucceeded"),
-        (_jobs("Succeeded", "Unknown"), "True AllJobsOver", "Unknown OutcomeUnknown"),
-        (_jobs("Lost"), "True AllJobsOver", "False JobLost"),
-        (_jobs("Stopped"), "True AllJobsOver", "False JobStopped"),
-        (replace(_jobs("Waiting"), problem=NO_HEAD), "False RayClusterNotReady", "Unknown RayClusterNotReady"),
-        (replace(_jobs("Running"), unreachable=DOWN), "False JobsActive", "Unknown JobsActive"),
-        (WatchState(), "False JobsActive", "Unknown JobsActive"),
-    ],
-)
-def test_scripts_can_wait_for_finished_and_then_ask_for_succeeded(
-    state: WatchState, finished: str, succeeded: str
-) -> None:
-    shown = {one.type: f"{one.status} {one.reason}" for one in conditions_of(state)}
-    assert (shown["Finished"], shown["Succeeded"]) == (finished, succeeded)
-
-
-@pytest.mark.parametrize(
-    ("state", "ready", "reachable"),
-    [
-        (WatchState(), "Unknown Starting", "Unknown NotAskedYet"),
-        (_jobs("Running"), "True Watching", "True Answering"),
-        (replace(_jobs("Running"), unreachable=DOWN), "False DashboardUnreachable", "False DashboardUnreachable"),
-        (replace(_jobs("Running"), problem=NO_HEAD), "False RayClusterNotReady", "False RayClusterNotReady"),
-        (replace(_jobs("Failed"), unreachable=DOWN), "True Finished", "Unknown NoLongerAsked"),
-    ],
-)
-def test_ready_and_dashboard_reachable_say_how_the_watch_itself_does(
-    state: WatchState, ready: str, reachable: str
-) -> None:
-    shown = {one.type: f"{one.status} {one.reason}" for one in conditions_of(state)}
-    assert (shown["Ready"], shown["DashboardReachable"]) == (ready, reachable)
-    assert "Stalled" not in shown
-
-
-def test_a_watch_is_stalled_only_by_what_a_user_must_mend() -> None:
-    refusal = Problem("DashboardURLNotAllowed", "not allowed", stalled=True)
-    kinds = [one.type for one in conditions_of(replace(_jobs("Running"), problem=refusal))]
-    assert kinds[-1] == "Stalled"
-    assert "Stalled" not in [one.type for one in conditions_of(replace(_jobs("Failed"), problem=refusal))]
-
-
-@pytest.mark.parametrize(
-    ("state", "summary"),
-    [
-        (_jobs("Failed"), "exit code 1: boom"),
-        (_jobs("Succeeded", "Failed"), "j1: exit code 1: boom"),
-        (_jobs("Succeeded"), ""),
-        (_jobs("Stopped"), "stopped on request"),
-        (_jobs("Running"), ""),
-        (_jobs("Waiting", "Running"), "waiting for Ray to know j0"),
-        (_jobs(*["Waiting"] * 5), "waiting for Ray to know j0, j1, j2 and 2 more"),
-        (replace(_jobs("Running"), unreachable=DOWN), "waiting for the Ray dashboard"),
-    ],
-)
-def test_the_summary_column_says_what_matters_most(state: WatchState, summary: str) -> None:
-    assert summary_of(state) == summary

@@ -2,16 +2,17 @@
 
 from rayjobwatch.model.jobs import JobRow
 from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.model.times import from_milliseconds
 from rayjobwatch.ray import ClientError, JobDetails
 
 _REASONS = {
-    401: "Unauthorized",
-    403: "Unauthorized",
-    404: "NotARayDashboard",
-    408: "DashboardTimeout",
-    503: "DashboardUnreachable",
+    401: Reason.UNAUTHORIZED,
+    403: Reason.UNAUTHORIZED,
+    404: Reason.NOT_A_RAY_DASHBOARD,
+    408: Reason.DASHBOARD_TIMEOUT,
+    503: Reason.DASHBOARD_UNREACHABLE,
 }
 
 
@@ -37,5 +38,5 @@ def _int32(code: int | None) -> int | None:
 
 def problem_of(url: str, error: ClientError) -> Problem:
     """Say why a dashboard cannot be used, from the error of asking it."""
-    reason = _REASONS.get(error.status_code, "DashboardError")
+    reason = _REASONS.get(error.status_code, Reason.DASHBOARD_ERROR)
     return Problem(reason, clean_line(f"waiting for the Ray dashboard at {url}: {error}"))

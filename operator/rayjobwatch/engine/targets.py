@@ -15,6 +15,7 @@ from rayjobwatch.model.dashboard import (
     service_url,
 )
 from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import ClusterKey, Settings
 
@@ -106,7 +107,7 @@ class Targets:
             "spec.dashboard.url is not allowed: an administrator must start the controller with "
             "--allow-dashboard-url and a pattern that matches it"
         )
-        return Target(problem=Problem("DashboardURLNotAllowed", message, stalled=True))
+        return Target(problem=Problem(Reason.DASHBOARD_URL_NOT_ALLOWED, message, stalled=True))
 
     async def _looked_up(self, key: ClusterKey, last: Target | None) -> Target:
         """Look a RayCluster up; while the API server is away, what was found last is as good as anything."""
@@ -122,7 +123,9 @@ class Targets:
         try:
             cluster = self._clusters.get(key) or await self._read(key)
             if cluster is None:
-                return Target(problem=Problem("RayClusterNotFound", f"waiting for RayCluster {namespace}/{name}"))
+                return Target(
+                    problem=Problem(Reason.RAY_CLUSTER_NOT_FOUND, f"waiting for RayCluster {namespace}/{name}")
+                )
             if problem := cluster_problem(cluster):
                 return Target(problem=problem, cluster=cluster)
             url = self._settings.dashboard_overrides.get(key) or await self._service_url(cluster)
@@ -142,14 +145,14 @@ class Targets:
         namespace, name = cluster["metadata"]["namespace"], head_service_name(cluster)
         service = await self._client.get(SERVICES, namespace, name)
         if service is None:
-            return Problem("HeadServiceNotFound", f"waiting for the head Service {namespace}/{name}")
+            return Problem(Reason.HEAD_SERVICE_NOT_FOUND, f"waiting for the head Service {namespace}/{name}")
         return service_url(service, self._settings.cluster_domain)
 
 
 def _refusal(error: KubeError) -> Problem:
     """Say what an administrator must mend; raise again what mends itself."""
     if error.status == 403:
-        return Problem("Forbidden", f"the controller lacks a permission: {error}")
+        return Problem(Reason.FORBIDDEN, f"the controller lacks a permission: {error}")
     if error.status == 404:
-        return Problem("KubeRayNotInstalled", "the API server knows no RayClusters (ray.io/v1): install KubeRay")
+        return Problem(Reason.KUBERAY_NOT_INSTALLED, "the API server knows no RayClusters (ray.io/v1): install KubeRay")
     raise error

@@ -13,6 +13,7 @@ from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.observation import Observation
 from rayjobwatch.model.pace import FIRST_WRITE
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.spec import Protocol, WatchSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored
@@ -150,7 +151,7 @@ def _is_gone(uid: str, target: Target) -> bool:
     if not uid:
         return False
     if target.cluster is None:
-        return target.problem is not None and target.problem.reason == "RayClusterNotFound"
+        return target.problem is not None and target.problem.reason is Reason.RAY_CLUSTER_NOT_FOUND
     return bool(target.cluster["metadata"].get("uid") != uid)
 
 

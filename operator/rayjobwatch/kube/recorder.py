@@ -140,7 +140,7 @@ def event_body(involved: Body, note: EventNote, instance: str, now: datetime) ->
             "uid": meta.get("uid", ""),
         },
         "type": "Warning" if note.is_warning else "Normal",
-        "reason": note.reason,
+        "reason": note.reason.value,
         "message": clean_line(note.message, MESSAGE_BYTES),
         "source": {"component": FIELD_MANAGER},
         "reportingComponent": FIELD_MANAGER,

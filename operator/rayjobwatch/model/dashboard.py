@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.text import clean_line
 
 DASHBOARD_PORT_NAME = "dashboard"
@@ -35,14 +36,16 @@ def cluster_problem(cluster: Mapping[str, Any]) -> Problem | None:
     name = cluster["metadata"]["name"]
     conditions = _conditions(cluster)
     if cluster["metadata"].get("deletionTimestamp"):
-        return Problem("RayClusterDeleting", f"RayCluster {name} is being deleted")
+        return Problem(Reason.RAY_CLUSTER_DELETING, f"RayCluster {name} is being deleted")
     if (cluster.get("spec") or {}).get("suspend") or conditions.get("RayClusterSuspended", {}).get("status") == "True":
-        return Problem("RayClusterSuspended", f"RayCluster {name} is suspended: waiting for it to be resumed")
+        return Problem(Reason.RAY_CLUSTER_SUSPENDED, f"RayCluster {name} is suspended: waiting for it to be resumed")
     status = cluster.get("status") or {}
     head = conditions.get("HeadPodReady")
     if head["status"] == "True" if head else status.get("state") == "ready":
         return None
-    return Problem("RayClusterNotReady", f"waiting for the head of RayCluster {name}: {_lacking(name, status, head)}")
+    return Problem(
+        Reason.RAY_CLUSTER_NOT_READY, f"waiting for the head of RayCluster {name}: {_lacking(name, status, head)}"
+    )
 
 
 def _lacking(name: str, status: Mapping[str, Any], head: Mapping[str, str] | None) -> str:
@@ -66,7 +69,7 @@ def service_url(service: Mapping[str, Any], cluster_domain: str) -> str | Proble
         if port.get("name") == DASHBOARD_PORT_NAME:
             return f"http://{meta['name']}.{meta['namespace']}.svc.{cluster_domain}:{port['port']}"
     return Problem(
-        "DashboardPortNotFound",
+        Reason.DASHBOARD_PORT_NOT_FOUND,
         f"Service {meta['name']} has no port named {DASHBOARD_PORT_NAME!r}: declare containerPort 8265 with that name "
         "in the RayCluster's head container",
     )

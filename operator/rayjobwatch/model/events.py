@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rayjobwatch.model.jobs import Job, JobState
+from rayjobwatch.model.reasons import EventReason
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.verdict import end_of
+from rayjobwatch.model.summary import end_of
 
 _REASONS = {
-    JobState.RUNNING: "JobRunning",
-    JobState.SUCCEEDED: "JobSucceeded",
-    JobState.FAILED: "JobFailed",
-    JobState.STOPPED: "JobStopped",
-    JobState.LOST: "JobLost",
-    JobState.UNKNOWN: "JobOutcomeUnknown",
+    JobState.RUNNING: EventReason.JOB_RUNNING,
+    JobState.SUCCEEDED: EventReason.JOB_SUCCEEDED,
+    JobState.FAILED: EventReason.JOB_FAILED,
+    JobState.STOPPED: EventReason.JOB_STOPPED,
+    JobState.LOST: EventReason.JOB_LOST,
+    JobState.UNKNOWN: EventReason.JOB_OUTCOME_UNKNOWN,
 }
 _WARNINGS = {JobState.FAILED, JobState.LOST, JobState.UNKNOWN}
 
@@ -25,7 +26,7 @@ class EventNote:
     `on_cluster`: it belongs on the RayCluster too. `is_end`: a job's verdict, which must not be dropped.
     """
 
-    reason: str
+    reason: EventReason
     message: str
     identity: str
     is_warning: bool = False

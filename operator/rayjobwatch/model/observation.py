@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from rayjobwatch.model.jobs import JobRow
+from rayjobwatch.model.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a watch cannot work now: a CamelCase reason, what is being waited for, and who can mend it.
+    """Why a watch cannot work now: the reason, what is being waited for, and who can mend it.
 
     `stalled`: only a change of the watch or of the controller's settings helps.
     """
 
-    reason: str
+    reason: Reason
     message: str
     stalled: bool = False
 

@@ -35,3 +35,9 @@ class WatchState:
     def is_finished(self) -> bool:
         """Whether there are jobs and all are over."""
         return bool(self.jobs) and all(job.state.is_over for job in self.jobs.values())
+
+    @property
+    def stale_since(self) -> datetime | None:
+        """Since when the job states are only the last ones seen; None while they are fresh or final."""
+        fresh = self.reachable and not self.problem
+        return None if fresh or self.is_finished else self.last_contact

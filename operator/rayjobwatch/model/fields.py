@@ -1,0 +1,138 @@
+"""Each field of status that a new process reads back: how it is written and, beside it, how it is read.
+
+A `Form` is the pair for one kind of value, a `Shape` the forms of a dataclass, field by field. A field of `Job` in no
+shape (`missing_since`, `ending_since`) is forgotten with the process, and what it times begins anew.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from rayjobwatch.model.digest import LogDigest, kept_tail
+from rayjobwatch.model.jobs import Failure, Job, JobState
+from rayjobwatch.model.observation import Cluster
+from rayjobwatch.model.text import clean_line, cut
+from rayjobwatch.model.times import parse_rfc3339, rfc3339
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How long a text of a row may be, and the tail of a log: `tail_lines` lines in `tail_bytes` bytes of JSON."""
+
+    text_bytes: int
+    tail_lines: int = 0
+    tail_bytes: int = 0
+
+
+class Form(NamedTuple):
+    """A value in status. What `write` returns None for is left out; what was left out is None for `read`."""
+
+    write: Callable[[Any, Room], Any]
+    read: Callable[[Any], Any]
+
+
+class Field(NamedTuple):
+    """A dataclass's field `name`, in status at `key`."""
+
+    name: str
+    key: str
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
+class Shape(Generic[T]):
+    """A dataclass `kind` in status."""
+
+    kind: Callable[..., T]
+    fields: tuple[Field, ...]
+
+    def write(self, value: T, room: Room) -> dict[str, Any]:
+        """Return `value` as an object of status, its texts cut to `room`."""
+        written = ((key, form.write(getattr(value, name), room)) for name, key, form in self.fields)
+        return {key: item for key, item in written if item is not None}
+
+    def read(self, item: Mapping[str, Any]) -> T:
+        """Return what `write` wrote; fields of another version's status are ignored or missing."""
+        return self.kind(**{name: form.read(item.get(key)) for name, key, form in self.fields})
+
+
+def _cleaned(limit: int, read: Callable[[Any], Any]) -> Form:
+    return Form(lambda text, room: clean_line(text or "", min(limit, room.text_bytes)) or None, read)
+
+
+def _optional(shape: Shape[Any]) -> Form:
+    return Form(
+        lambda value, room: None if value is None else shape.write(value, room),
+        lambda item: shape.read(item) if item else None,
+    )
+
+
+def _read_as_is(value: Any) -> Any:
+    return value
+
+
+def _read_word(word: Any) -> str:
+    return str(word or "")
+
+
+def _read_state(word: Any) -> JobState:
+    """Read a state; a word that only another version knows is read anew from Ray."""
+    return next((state for state in JobState if state == word), JobState.WAITING)
+
+
+def _write_tail(tail: tuple[str, ...], room: Room) -> list[str] | None:
+    return kept_tail(tail, room.tail_lines, room.tail_bytes) if tail and room.tail_lines else None
+
+
+_AS_IS = Form(lambda value, _: value, _read_as_is)
+_WORD = Form(lambda word, _: word or None, _read_word)
+_TIME = Form(lambda time, _: rfc3339(time) if time else None, parse_rfc3339)
+_STATE = Form(lambda state, _: state.value, _read_state)
+_COUNT = Form(lambda count, _: count, lambda count: int(count or 0))
+_FLAG = Form(lambda flag, _: flag, bool)
+_ENTRYPOINT = Form(lambda text, room: cut(text, min(200, room.text_bytes)) or None, _read_word)
+_FAILURE_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes), _read_word)
+_LOG_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes // 2) or None, _read_word)
+_TAIL = Form(_write_tail, lambda tail: tuple(tail or ()))
+
+CLUSTER = Shape(
+    Cluster,
+    (
+        Field("dashboard_url", "dashboardURL", _WORD),
+        Field("ray_version", "rayVersion", _cleaned(64, _read_word)),
+        Field("session", "session", _WORD),
+        Field("uid", "uid", _WORD),
+    ),
+)
+_FAILURE = Shape(
+    Failure,
+    (
+        Field("message", "message", _FAILURE_MESSAGE),
+        Field("error_type", "errorType", _cleaned(100, _read_as_is)),
+    ),
+)
+JOB = Shape(
+    Job,
+    (
+        Field("id", "id", _AS_IS),
+        Field("state", "state", _STATE),
+        Field("entrypoint", "entrypoint", _ENTRYPOINT),
+        Field("session", "session", _WORD),
+        Field("start_time", "startTime", _TIME),
+        Field("end_time", "endTime", _TIME),
+        Field("exit_code", "exitCode", _AS_IS),
+        Field("failure", "failure", _optional(_FAILURE)),
+    ),
+)
+LOG = Shape(
+    LogDigest,
+    (
+        Field("lines", "lines", _COUNT),
+        Field("complete", "complete", _FLAG),
+        Field("cursor", "cursor", _WORD),
+        Field("message", "message", _LOG_MESSAGE),
+        Field("tail", "tail", _TAIL),
+    ),
+)

@@ -1,0 +1,55 @@
+"""Every reason that users read, as closed sets: code compares members, never words."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Reason of a condition. README's table says what helps against those of `Ready=False`."""
+
+    # Of Ready=False: why a watch cannot work now.
+    INVALID_SPEC = "InvalidSpec"
+    RAY_CLUSTER_NOT_FOUND = "RayClusterNotFound"
+    RAY_CLUSTER_NOT_READY = "RayClusterNotReady"
+    RAY_CLUSTER_SUSPENDED = "RayClusterSuspended"
+    RAY_CLUSTER_DELETING = "RayClusterDeleting"
+    HEAD_SERVICE_NOT_FOUND = "HeadServiceNotFound"
+    DASHBOARD_PORT_NOT_FOUND = "DashboardPortNotFound"
+    DASHBOARD_URL_NOT_ALLOWED = "DashboardURLNotAllowed"
+    KUBERAY_NOT_INSTALLED = "KubeRayNotInstalled"
+    FORBIDDEN = "Forbidden"
+    DASHBOARD_UNREACHABLE = "DashboardUnreachable"
+    DASHBOARD_TIMEOUT = "DashboardTimeout"
+    DASHBOARD_ERROR = "DashboardError"
+    NOT_A_RAY_DASHBOARD = "NotARayDashboard"
+    UNAUTHORIZED = "Unauthorized"
+
+    # Of Ready otherwise.
+    STARTING = "Starting"
+    WATCHING = "Watching"
+    FINISHED = "Finished"
+
+    # Of DashboardReachable otherwise.
+    NOT_ASKED_YET = "NotAskedYet"
+    ANSWERING = "Answering"
+    NO_LONGER_ASKED = "NoLongerAsked"
+
+    # Of Finished and Succeeded.
+    JOB_NOT_FOUND = "JobNotFound"
+    JOBS_ACTIVE = "JobsActive"
+    ALL_JOBS_OVER = "AllJobsOver"
+    JOBS_SUCCEEDED = "JobsSucceeded"
+    JOB_FAILED = "JobFailed"
+    JOB_STOPPED = "JobStopped"
+    JOB_LOST = "JobLost"
+    OUTCOME_UNKNOWN = "OutcomeUnknown"
+
+
+class EventReason(StrEnum):
+    """Reason of an Event."""
+
+    JOB_RUNNING = "JobRunning"
+    JOB_SUCCEEDED = "JobSucceeded"
+    JOB_FAILED = "JobFailed"
+    JOB_STOPPED = "JobStopped"
+    JOB_LOST = "JobLost"
+    JOB_OUTCOME_UNKNOWN = "JobOutcomeUnknown"

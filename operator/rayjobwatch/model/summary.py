@@ -1,0 +1,68 @@
+"""A watch told in few words: its one-word state, its summary line, and how a job ended."""
+
+from collections.abc import Sequence
+
+from rayjobwatch.model.jobs import Job, JobState
+from rayjobwatch.model.state import WatchState
+
+# The gravest end first.
+_ENDS = (JobState.FAILED, JobState.LOST, JobState.STOPPED, JobState.UNKNOWN, JobState.SUCCEEDED)
+
+
+def overall(state: WatchState) -> JobState:
+    """All jobs in one word."""
+    end = gravest_end(state)
+    if end and state.is_finished:
+        return end
+    started = end or any(job.state is JobState.RUNNING for job in state.jobs.values())
+    return JobState.RUNNING if started else JobState.WAITING
+
+
+def summary_of(state: WatchState) -> str:
+    """Return one line for people: how the gravest job ended, or what is being waited for."""
+    if state.is_finished:
+        return end_summary(state)
+    trouble = state.trouble
+    if trouble:
+        return trouble.message
+    waiting = ids_of(state, JobState.WAITING)
+    return f"waiting for Ray to know {waiting}" if waiting else ""
+
+
+def gravest_end(state: WatchState) -> JobState | None:
+    """Return the gravest of the ends that jobs came to so far, None while there is none."""
+    states = {job.state for job in state.jobs.values()}
+    return next((end for end in _ENDS if end in states), None)
+
+
+def end_summary(state: WatchState) -> str:
+    """Say in one line how the gravest job ended; empty while all ends are good."""
+    end = gravest_end(state)
+    if end is None or end is JobState.SUCCEEDED:
+        return ""
+    first = next(job for job in state.jobs.values() if job.state is end)
+    text = end_of(first)
+    return text if len(state.jobs) == 1 else f"{first.id}: {text}"
+
+
+def end_of(job: Job) -> str:
+    """Say how a job ended, in one line."""
+    if job.failure:
+        return job.failure.message
+    return {
+        JobState.SUCCEEDED: "succeeded",
+        JobState.STOPPED: "stopped on request",
+        JobState.LOST: "lost: the Ray head that held the job is gone",
+        JobState.UNKNOWN: "over, but Ray kept no trustworthy outcome",
+    }.get(job.state, job.state.value)
+
+
+def ids_of(state: WatchState, wanted: JobState) -> str:
+    """Name the jobs in the state `wanted`, as `listed` does."""
+    return listed([job.id for job in state.jobs.values() if job.state is wanted])
+
+
+def listed(ids: Sequence[str]) -> str:
+    """Name the first three of `ids` and how many more there are."""
+    more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+    return ", ".join(ids[:3]) + more

@@ -1,0 +1,77 @@
+"""Every field that a process writes into status is known to the next one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar, get_type_hints
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.jobs import Failure, Job, JobState
+from rayjobwatch.model.observation import Cluster, Problem
+from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.status import restored, status_of
+from tests.unit.observations import T0
+from tests.unit.schema import faults, status_schema
+
+T = TypeVar("T")
+SCHEMA = status_schema()
+
+# What the first poll of the new process sees anew, and waits that then begin again.
+SEEN_ANEW = {WatchState: ("problem", "unreachable", "reachable"), Job: ("missing_since", "ending_since")}
+
+# Short and clean already: status cuts and cleans texts, and what was cut does not come back. Three such jobs leave
+# room for their tails. An absent text is None or empty, never both for one field.
+_TEXT = st.text('aZ0é😀"\\-', max_size=12)
+# Status has whole seconds.
+_TIME = st.integers(0, 2**32).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
+
+# By type and not by name, so that a field added to a dataclass is generated here without being thought of.
+VALUES: dict[Any, st.SearchStrategy[Any]] = {
+    str: _TEXT,
+    str | None: st.none() | _TEXT.filter(bool),
+    int: st.integers(0, 2**53),
+    int | None: st.none() | st.integers(-(2**31), 2**31 - 1),
+    bool: st.booleans(),
+    bool | None: st.none() | st.booleans(),
+    datetime | None: st.none() | _TIME,
+    tuple[str, ...]: st.lists(_TEXT, max_size=4).map(tuple),
+    JobState: st.sampled_from(JobState),
+    Reason: st.sampled_from(Reason),
+}
+
+
+def anything(kind: type[T]) -> st.SearchStrategy[T]:
+    """Return the dataclass `kind` with any value in every field."""
+    hints = get_type_hints(kind)
+    return st.builds(kind, **{field.name: VALUES[hints[field.name]] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def _by_id(jobs: Sequence[Job]) -> Mapping[str, Job]:
+    return {job.id: job for job in jobs}
+
+
+VALUES[Failure | None] = st.none() | anything(Failure)
+VALUES[Problem | None] = st.none() | anything(Problem)
+VALUES[Cluster] = anything(Cluster)
+VALUES[Mapping[str, Job]] = st.lists(anything(Job), max_size=3, unique_by=lambda job: job.id).map(_by_id)
+
+
+def _kept(value: Any) -> Any:
+    """Return `value` without what is seen anew."""
+    anew = {field.name: field.default for field in fields(value) if field.name in SEEN_ANEW[type(value)]}
+    return replace(value, **anew)
+
+
+@given(anything(WatchState), st.lists(anything(LogDigest), max_size=3))
+def test_every_field_that_is_not_seen_anew_comes_back(state: WatchState, logs: Sequence[LogDigest]) -> None:
+    digests = dict(zip(state.jobs, logs, strict=False))
+    status = status_of(state, digests, tail_lines=100, previous={}, generation=1, now=T0)
+    assert not list(faults(status, SCHEMA))
+    jobs = {id_: _kept(job) for id_, job in state.jobs.items()}
+    known = replace(_kept(state), jobs=jobs, last_contact=state.stale_since)
+    assert restored(json.loads(json.dumps(status))) == (known, digests)

@@ -1,0 +1,45 @@
+"""What the STATE and SUMMARY columns say of a watch."""
+
+from dataclasses import replace
+
+import pytest
+
+from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.summary import overall, summary_of
+from tests.unit.observations import DOWN, in_states
+
+
+@pytest.mark.parametrize(
+    ("states", "word"),
+    [
+        ([], "Waiting"),
+        (["Waiting", "Pending"], "Waiting"),
+        (["Waiting", "Running"], "Running"),
+        (["Waiting", "Failed"], "Running"),
+        (["Succeeded", "Pending"], "Running"),
+        (["Succeeded", "Succeeded"], "Succeeded"),
+        (["Succeeded", "Unknown"], "Unknown"),
+        (["Unknown", "Stopped"], "Stopped"),
+        (["Stopped", "Lost"], "Lost"),
+        (["Lost", "Failed", "Succeeded"], "Failed"),
+    ],
+)
+def test_the_watch_is_told_in_one_word_by_its_gravest_end(states: list[str], word: str) -> None:
+    assert overall(in_states(*states)) == word
+
+
+@pytest.mark.parametrize(
+    ("state", "summary"),
+    [
+        (in_states("Failed"), "exit code 1: boom"),
+        (in_states("Succeeded", "Failed"), "j1: exit code 1: boom"),
+        (in_states("Succeeded"), ""),
+        (in_states("Stopped"), "stopped on request"),
+        (in_states("Running"), ""),
+        (in_states("Waiting", "Running"), "waiting for Ray to know j0"),
+        (in_states(*["Waiting"] * 5), "waiting for Ray to know j0, j1, j2 and 2 more"),
+        (replace(in_states("Running"), unreachable=DOWN), "waiting for the Ray dashboard"),
+    ],
+)
+def test_the_summary_column_says_what_matters_most(state: WatchState, summary: str) -> None:
+    assert summary_of(state) == summary
