@@ -3,8 +3,8 @@
 import os
 import random
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 import kopf
 from kubernetes.aio.client import Configuration
@@ -72,6 +72,7 @@ def _kopf_settings(own: Settings) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     # Noticing later CRDs needs rights on the whole cluster, which a controller of some namespaces may not have.
     settings.scanning.disabled = bool(own.namespaces)
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.networking.error_backoffs = _Backoffs()
@@ -82,6 +83,19 @@ def _kopf_settings(own: Settings) -> kopf.OperatorSettings:
     settings.execution.max_workers = 4
     settings.process.ultimate_exiting_timeout = 25
     return settings
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Nothing is compared: kopf copies each object for every event only to see what its other handlers would."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[kopf.FieldSpec] | None = None) -> kopf.BodyEssence:  # noqa: ARG002
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        pass
 
 
 class _Backoffs:

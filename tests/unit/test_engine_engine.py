@@ -46,7 +46,7 @@ async def test_news_of_a_session_does_not_cut_short_the_wait_after_a_failure(mon
         await _turns()
         assert server.written == 1
         for _ in range(20):
-            engine._add(KEY, 0)
+            engine._news(KEY, urgent=True)
             await _turns()
         assert server.written == 1
         server.is_away = False

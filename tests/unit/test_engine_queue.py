@@ -15,7 +15,7 @@ async def _taken(queue: WorkQueue[str], seconds: float = 2) -> str:
 
 
 def _is_empty(queue: WorkQueue[str]) -> bool:
-    return not queue._ready
+    return not queue._ready and not queue._urgent
 
 
 async def _until(holds: Callable[[], bool]) -> None:
@@ -46,6 +46,34 @@ async def test_a_key_that_changes_while_worked_on_is_worked_on_again_but_not_at_
     assert await _taken(queue) == "a"
     queue.done("a")
     assert _is_empty(queue)
+
+
+async def test_urgent_keys_go_first_and_stay_urgent() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for key in "abc":
+        queue.add(key)
+    queue.add("c", urgent=True)
+    queue.add("c")
+    assert await _taken(queue) == "c"
+    queue.add("c", urgent=True)
+    queue.add("c")
+    queue.done("c")
+    assert [await _taken(queue) for _ in range(3)] == ["c", "a", "b"]
+    assert _is_empty(queue)
+
+
+async def test_a_worker_for_urgent_keys_leaves_the_others_to_others() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    urgent = asyncio.create_task(queue.get(urgent_only=True))
+    any_key = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add("a")
+    async with asyncio.timeout(2):
+        assert await any_key == "a"
+    assert not urgent.done()
+    queue.add("b", urgent=True)
+    async with asyncio.timeout(2):
+        assert await urgent == "b"
 
 
 async def test_the_sooner_of_two_delays_counts() -> None:

@@ -53,7 +53,7 @@ async def test_an_event_is_posted_before_the_status_that_says_the_same_after_a_f
     targets = Targets(client, Objects(RAY_CLUSTERS, "RayCluster", cluster_part), Settings(), lambda: 0.0)
     objects = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
     objects.seen(WATCH)
-    reconciler = Reconciler(client, objects, recorder, targets, lambda *_: None, lambda: 0.0)
+    reconciler = Reconciler(client, objects, recorder, targets, lambda *_: None, lambda *_: None, lambda: 0.0)
     with pytest.raises(KubeError):
         await reconciler.reconcile(KEY)
     assert server.writes == ["JobLost", "Lost"]

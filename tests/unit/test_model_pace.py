@@ -84,6 +84,11 @@ def test_logs_alone_cost_few_writes(watches: int, wanted: float) -> None:
     assert pace.log_write_pause(watches) == wanted
 
 
+@pytest.mark.parametrize(("write_seconds", "wanted"), [(0, 0), (0.02, 0), (0.05, 0), (0.06, 1.2), (0.1, 2), (30, 2)])
+def test_only_a_slow_api_server_holds_a_change_of_state_back(write_seconds: float, wanted: float) -> None:
+    assert pace.state_write_pause(write_seconds) == pytest.approx(wanted)
+
+
 @pytest.mark.parametrize(("failures", "wanted"), [(0, 0.0), (1, 1.0), (2, 2.0), (5, 16.0), (6, 30.0), (10**9, 30.0)])
 def test_waits_after_failures_double_up_to_a_bound(failures: int, wanted: float) -> None:
     assert pace.backed_off(1.0, failures, 30.0) == wanted

@@ -17,6 +17,8 @@ from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.settings import Settings
 
 WORKERS = 8
+# More for the watches of which a job has ended: where the API server is slow, verdicts do not wait behind the rest.
+URGENT_WORKERS = 8
 SWEEP_SECONDS = 300.0
 LONGEST_RETRY_SECONDS = 30.0
 
@@ -35,13 +37,16 @@ class Engine:
         self._watches = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
         self._clusters = Objects(RAY_CLUSTERS, "RayCluster", cluster_part)
         targets = Targets(client, self._clusters, settings, time.monotonic)
-        self._reconciler = Reconciler(client, self._watches, self._recorder, targets, self._add, time.monotonic)
+        self._reconciler = Reconciler(
+            client, self._watches, self._recorder, targets, self._queue.add_after, self._news, time.monotonic
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start working."""
         self._tasks = [
             *(tasks.start(f"worker {number}", self._work) for number in range(WORKERS)),
+            *(tasks.start(f"urgent worker {number}", self._work_on_urgent) for number in range(URGENT_WORKERS)),
             tasks.start("sweep", self._sweep),
             tasks.start("recorder", self._recorder.run),
         ]
@@ -63,16 +68,17 @@ class Engine:
             for key in self._reconciler.on_cluster(*key_of(body)):
                 self._queue.add(key)
 
-    def _add(self, key: WatchKey, seconds: float) -> None:
-        if seconds > 0:
-            self._queue.add_after(key, seconds)
-        elif key not in self._failures:
-            # What failed waits for its turn: a session would ask for it with every poll.
-            self._queue.add(key)
+    def _news(self, key: WatchKey, urgent: bool) -> None:
+        # What failed waits for its turn: a session would ask for it with every poll.
+        if key not in self._failures:
+            self._queue.add(key, urgent=urgent)
 
-    async def _work(self) -> None:
+    async def _work_on_urgent(self) -> None:
+        await self._work(urgent_only=True)
+
+    async def _work(self, *, urgent_only: bool = False) -> None:
         while True:
-            key = await self._queue.get()
+            key = await self._queue.get(urgent_only=urgent_only)
             try:
                 await self._reconcile(key)
             finally:

@@ -21,6 +21,7 @@ from rayjobwatch.model.status import refused, status_of
 
 RESOLVE_SECONDS = 10.0
 CONFLICT_SECONDS = 1.0
+_AVERAGED_WRITES = 10
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Reconciler:
     """Brings the status of watches to what is true of their jobs.
 
     objects: the watches as the watch stream told them.  again: asks for a watch to be reconciled in so many seconds.
+    news: asks for that at once, urgently where a job has ended.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Reconciler:
         recorder: Recorder,
         targets: Targets,
         again: Callable[[WatchKey, float], None],
+        news: Callable[[WatchKey, bool], None],
         clock: Callable[[], float],
     ) -> None:
         self._client = client
@@ -46,10 +49,11 @@ class Reconciler:
         self._targets = targets
         self._again = again
         self._clock = clock
-        self._sessions = Sessions(lambda key: again(key, 0), self._log_moved)
+        self._sessions = Sessions(news, self._log_moved)
         self._watches: dict[WatchKey, Watch] = {}
         self._unsure: set[WatchKey] = set()
         self._at_work: set[WatchKey] = set()
+        self._write_seconds = 0.0
 
     @property
     def known(self) -> set[WatchKey]:
@@ -125,11 +129,19 @@ class Reconciler:
             now=now,
         )
         self._ask(key, watch, now)
-        if (wait := watch.first_listing_in(self._clock())) > 0:
+        changed = without_logs(status) != without_logs(watch.status)
+        if (wait := self._wait(watch, changed=changed)) > 0:
             self._again(key, wait)
             return
         await self._tell(watch, target)
-        await self._write(key, watch, status, urgent=without_logs(status) != without_logs(watch.status))
+        await self._write(key, watch, status, urgent=changed)
+
+    def _wait(self, watch: Watch, *, changed: bool) -> float:
+        """Return how long to wait with what there is to tell and to write."""
+        clock = self._clock()
+        if (wait := watch.first_listing_in(clock)) > 0 or not changed:
+            return wait
+        return watch.held_for(clock, pace.state_write_pause(self._write_seconds))
 
     async def _target(self, key: WatchKey, watch: Watch) -> Target:
         """Find the dashboard and have a session with it; a watch that is finished needs none."""
@@ -184,6 +196,7 @@ class Reconciler:
         if not urgent and due > 0:
             self._again(key, due)
             return
+        began = self._clock()
         try:
             body = await write_status(self._client, watch.body, status)
         except KubeError as error:
@@ -193,6 +206,7 @@ class Reconciler:
             self._unsure.add(key)
             self._again(key, CONFLICT_SECONDS)
             return
+        self._write_seconds += (self._clock() - began - self._write_seconds) / _AVERAGED_WRITES
         self._objects.seen(body)
         watch.wrote(status, self._objects.get(key), body, self._clock())
 

@@ -22,11 +22,12 @@ SESSION_BYTES = 128
 class ClusterSession:
     """What one dashboard says, for the watches that joined.
 
-    news: called with a watch for which something new was heard.  moved: with one of which only a log has moved.
+    news: called with a watch for which something new was heard, and whether a job's end is among it.
+    moved: called with a watch of which only a log has moved.
     """
 
     def __init__(
-        self, dashboard: Dashboard, news: Callable[[WatchKey], None], moved: Callable[[WatchKey], None]
+        self, dashboard: Dashboard, news: Callable[[WatchKey, bool], None], moved: Callable[[WatchKey], None]
     ) -> None:
         self.dashboard = dashboard
         self._news = news
@@ -121,10 +122,14 @@ class ClusterSession:
 
     def _heard(self, ids: frozenset[str]) -> None:
         self._logs.changed(ids)
+        over = {id_ for id_ in ids if (job := self.job(id_)) and job.status.is_terminal}
         for key, jobs in self._open.items():
             if not ids.isdisjoint(jobs):
-                self._news(key)
+                self._news(key, not over.isdisjoint(jobs))
 
     def _log_told(self, digest: LogDigest, keys: Iterable[WatchKey]) -> None:
         for key in keys:
-            (self._news if digest.complete else self._moved)(key)
+            if digest.complete:
+                self._news(key, True)
+            else:
+                self._moved(key)

@@ -11,7 +11,7 @@ from rayjobwatch.model.dashboard import Dashboard
 class Sessions:
     """Opens a session when the first watch needs it, and closes it after the last one left."""
 
-    def __init__(self, news: Callable[[WatchKey], None], moved: Callable[[WatchKey], None]) -> None:
+    def __init__(self, news: Callable[[WatchKey, bool], None], moved: Callable[[WatchKey], None]) -> None:
         self._news = news
         self._moved = moved
         self._open: dict[Dashboard, ClusterSession] = {}

@@ -27,7 +27,8 @@ class Watch:
     """One RayJobWatch as the reconciler knows it.
 
     `status` is what was last read or written, `told` the state that it speaks of and whose Events were posted;
-    `unlisted_since` is since when its open jobs are waited for to be listed for the first time.
+    `unlisted_since` is since when its open jobs are waited for to be listed for the first time, `changed_since` since
+    when its state differs from what was told.
     """
 
     body: Body
@@ -39,6 +40,7 @@ class Watch:
     session: ClusterSession | None = None
     written: float = float("-inf")
     unlisted_since: float | None = None
+    changed_since: float | None = None
     over_since: dict[str, datetime] = field(default_factory=dict)
 
     @classmethod
@@ -56,7 +58,7 @@ class Watch:
 
     def wrote(self, status: dict[str, Any], newest: Body | None, written: Body, clock: float) -> None:
         """Take note that `status` was written, which made the object `written`; `newest` is what is known of it now."""
-        self.status, self.told, self.written = status, self.state, clock
+        self.status, self.told, self.written, self.changed_since = status, self.state, clock, None
         if newest and newest["metadata"].get("resourceVersion") == written["metadata"].get("resourceVersion"):
             self.body = newest
 
@@ -102,6 +104,19 @@ class Watch:
         if self.unlisted_since is None:
             self.unlisted_since = clock
         return self.unlisted_since + FIRST_WRITE - clock
+
+    def held_for(self, clock: float, hold: float) -> float:
+        """Return how much longer a change of state may be held back for `hold` in all; an end is not."""
+        if self.changed_since is None:
+            self.changed_since = clock
+        return 0.0 if self._has_new_end() else self.changed_since + hold - clock
+
+    def _has_new_end(self) -> bool:
+        told = self.told.jobs
+        return any(
+            job.state.is_over and told.get(job.id, Job(job.id)).state is not job.state
+            for job in self.state.jobs.values()
+        )
 
     def is_done(self, now: datetime) -> bool:
         """Whether nothing more is to be learnt: all jobs are over and their logs are read."""

@@ -88,6 +88,8 @@ class KubeClient:
     """Requests to one API server, JSON in and out, each with a time limit."""
 
     def __init__(self, configuration: Configuration, kubeconfig: Path | None = None) -> None:
+        # Else aiohttp reads ~/.netrc for every request, in a thread; and kopf heeds no proxy of the environment either.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._api = ApiClient(configuration)
         self._kubeconfig = kubeconfig
 

@@ -15,7 +15,10 @@
 | read after failures                    | 1, doubled each time, to 30     | as above                             |
 | reads of one dashboard's logs          | at most 20 a second together    | agents share their nodes with jobs   |
 | last read, with the job's end          | at once                         | the verdict waits for it             |
-| write of a state, condition or event   | at once                         | somebody waits for it                |
+| write of a job's end                   | at once                         | somebody waits for it                |
+| write of any other change of state     | at once; on a slow API server   | what changes again within that time  |
+|                                        | after 20 of its writes, at most | is one write less, and ends come     |
+|                                        | 2                               | sooner                               |
 | write of a log's progress alone        | 5, more from 50 watches, to 15  | 10 a second, as etcd rewrites it all |
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
 """
@@ -38,6 +41,9 @@ LOG_WRITE = 5.0
 SLOWEST_LOG_WRITE = 15.0
 LOG_WRITES_PER_SECOND = 10.0
 FIRST_WRITE = 2.0
+SLOW_WRITE = 0.05
+LONGEST_HOLD = 2.0
+_HELD_WRITES = 20
 
 VERSION_AGAIN = 60.0
 LIST_AGAIN = 600.0
@@ -78,6 +84,11 @@ def read_pause(silence: float, whole_bytes: int = 0) -> float:
 def log_write_pause(watches: int) -> float:
     """Return how long after the last write of a status its logs alone are written, with so many watches at work."""
     return max(LOG_WRITE, min(SLOWEST_LOG_WRITE, watches / LOG_WRITES_PER_SECOND))
+
+
+def state_write_pause(write_seconds: float) -> float:
+    """Return how long a change of state that is no end is held back, where a write takes so long these days."""
+    return min(LONGEST_HOLD, _HELD_WRITES * write_seconds) if write_seconds > SLOW_WRITE else 0.0
 
 
 def backed_off(first: float, failures: int, longest: float) -> float:
