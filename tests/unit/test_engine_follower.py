@@ -8,8 +8,7 @@ import pytest
 from rayjobwatch.engine import follower
 from rayjobwatch.engine.follower import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Follower
 from rayjobwatch.model.digest import LogDigest
-from rayjobwatch.ray import LogBatch, UnavailableError
-from rayjobwatch.ray.cursor import ByteCursor
+from rayjobwatch.ray import ByteCursor, LogBatch, UnavailableError
 
 LOG = ["one", "two", "three"]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from rayjobwatch.ray.errors import ServerError, UnavailableError
-from rayjobwatch.ray.frames import FrameReader, check_handshake, new_key
+from rayjobwatch.ray.tail.websocket import FrameReader, check_handshake, new_key
 from tests.unit.ray_reference import CUTS, chunks_of
 
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536, 70_000])

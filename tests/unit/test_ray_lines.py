@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayjobwatch.ray.cursor import ByteCursor, Cursor, TextCursor
 from rayjobwatch.ray.errors import InvalidInputError, StreamLimitError
-from rayjobwatch.ray.limits import StreamLimits
-from rayjobwatch.ray.lines import LineAssembler, LogBatch
+from rayjobwatch.ray.tail.cursor import ByteCursor, Cursor, TextCursor
+from rayjobwatch.ray.tail.limits import StreamLimits
+from rayjobwatch.ray.tail.lines import LineAssembler, LogBatch
 from tests.unit.ray_reference import CUTS, LIMIT, PIECES, chunks_of, reference_lines, text_of
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rayjobwatch.ray import packaging
+from rayjobwatch.ray.api import packaging
+from rayjobwatch.ray.api.packaging import pack
 from rayjobwatch.ray.errors import InvalidInputError
-from rayjobwatch.ray.packaging import pack
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayjobwatch.ray.cursor import ByteCursor, TextCursor
 from rayjobwatch.ray.errors import ServerError
-from rayjobwatch.ray.limits import StreamLimits
-from rayjobwatch.ray.lines import LineAssembler
-from rayjobwatch.ray.seek import ByteSeeker, Seeker, TextSeeker
+from rayjobwatch.ray.tail.cursor import ByteCursor, TextCursor
+from rayjobwatch.ray.tail.limits import StreamLimits
+from rayjobwatch.ray.tail.lines import LineAssembler
+from rayjobwatch.ray.tail.seek import ByteSeeker, Seeker, TextSeeker
 from tests.unit.ray_reference import CUTS, PIECES, chunks_of, text_of
 
 

@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from rayjobwatch.ray.cursor import START, Cursor
+from rayjobwatch.ray.api.records import JobDetails, job_of
 from rayjobwatch.ray.errors import ClientError, NotFoundError, TailEndedError, UnavailableError
-from rayjobwatch.ray.frames import _MAGIC
-from rayjobwatch.ray.jobs import JobDetails, job_of
-from rayjobwatch.ray.limits import StreamLimits
-from rayjobwatch.ray.lines import LogBatch
-from rayjobwatch.ray.tail import Tail
-from rayjobwatch.ray.tail_state import TailSpec
-from rayjobwatch.ray.wire import Close, Connected, Lookup, Open, Read, Request, Response, Wait, advance
+from rayjobwatch.ray.plan import Close, Open, Read, Request, Response, Wait, advance
+from rayjobwatch.ray.tail.cursor import START, Cursor
+from rayjobwatch.ray.tail.effects import Connected, Lookup
+from rayjobwatch.ray.tail.follow import Tail
+from rayjobwatch.ray.tail.limits import StreamLimits
+from rayjobwatch.ray.tail.lines import LogBatch
+from rayjobwatch.ray.tail.spec import TailSpec
+from rayjobwatch.ray.tail.websocket import _MAGIC
 from tests.unit.ray_reference import PIECES, reference_lines, text_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class World:
             job_id="j", protocol=protocol, cursor=cursor, limits=StreamLimits.unbounded().but(queue_size=2),
             agents=lambda _: True, **options,
         )  # fmt: skip
-        plan = Tail(spec, lambda: self.now, lambda: 1.0).run()
+        plan = Tail(spec, lambda: self.now, lambda: 0.5).run()
         batches = []
         try:
             effect = next(plan)

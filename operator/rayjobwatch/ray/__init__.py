@@ -8,13 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rayjobwatch.ray.api.cluster import NodeDetails as NodeDetails
+    from rayjobwatch.ray.api.cluster import StateList as StateList
+    from rayjobwatch.ray.api.cluster import StateRow as StateRow
+    from rayjobwatch.ray.api.records import JobDetails as JobDetails
+    from rayjobwatch.ray.api.records import JobInfo as JobInfo
+    from rayjobwatch.ray.api.records import JobList as JobList
+    from rayjobwatch.ray.api.records import JobStatus as JobStatus
+    from rayjobwatch.ray.api.records import JobType as JobType
+    from rayjobwatch.ray.api.records import RayVersion as RayVersion
+    from rayjobwatch.ray.api.serve import ServeApplication as ServeApplication
+    from rayjobwatch.ray.api.submit import entrypoint_of as entrypoint_of
     from rayjobwatch.ray.async_client import AsyncLogReader as AsyncLogReader
     from rayjobwatch.ray.async_client import AsyncRayClient as AsyncRayClient
     from rayjobwatch.ray.client import LogReader as LogReader
     from rayjobwatch.ray.client import RayClient as RayClient
-    from rayjobwatch.ray.cursor import ByteCursor as ByteCursor
-    from rayjobwatch.ray.cursor import Cursor as Cursor
-    from rayjobwatch.ray.cursor import TextCursor as TextCursor
     from rayjobwatch.ray.errors import AuthenticationError as AuthenticationError
     from rayjobwatch.ray.errors import ClientClosedError as ClientClosedError
     from rayjobwatch.ray.errors import ClientError as ClientError
@@ -37,24 +45,16 @@ if TYPE_CHECKING:
     from rayjobwatch.ray.inputs import check_protocol as check_protocol
     from rayjobwatch.ray.inputs import check_seconds as check_seconds
     from rayjobwatch.ray.inputs import check_url as check_url
-    from rayjobwatch.ray.jobs import JobDetails as JobDetails
-    from rayjobwatch.ray.jobs import JobInfo as JobInfo
-    from rayjobwatch.ray.jobs import JobList as JobList
-    from rayjobwatch.ray.jobs import JobStatus as JobStatus
-    from rayjobwatch.ray.jobs import JobType as JobType
-    from rayjobwatch.ray.jobs import RayVersion as RayVersion
-    from rayjobwatch.ray.limits import StreamLimits as StreamLimits
-    from rayjobwatch.ray.lines import LogBatch as LogBatch
-    from rayjobwatch.ray.serve import ServeApplication as ServeApplication
-    from rayjobwatch.ray.state import NodeDetails as NodeDetails
-    from rayjobwatch.ray.state import StateList as StateList
-    from rayjobwatch.ray.state import StateRow as StateRow
-    from rayjobwatch.ray.submit import entrypoint_of as entrypoint_of
+    from rayjobwatch.ray.tail.cursor import ByteCursor as ByteCursor
+    from rayjobwatch.ray.tail.cursor import Cursor as Cursor
+    from rayjobwatch.ray.tail.cursor import TextCursor as TextCursor
+    from rayjobwatch.ray.tail.limits import StreamLimits as StreamLimits
+    from rayjobwatch.ray.tail.lines import LogBatch as LogBatch
 
 _HOMES = {
     "async_client": ("AsyncLogReader", "AsyncRayClient"),
     "client": ("LogReader", "RayClient"),
-    "cursor": ("ByteCursor", "Cursor", "TextCursor"),
+    "tail.cursor": ("ByteCursor", "Cursor", "TextCursor"),
     "errors": (
         "AuthenticationError",
         "ClientClosedError",
@@ -81,12 +81,12 @@ _HOMES = {
         "check_seconds",
         "check_url",
     ),
-    "jobs": ("JobDetails", "JobInfo", "JobList", "JobStatus", "JobType", "RayVersion"),
-    "limits": ("StreamLimits",),
-    "lines": ("LogBatch",),
-    "serve": ("ServeApplication",),
-    "state": ("NodeDetails", "StateList", "StateRow"),
-    "submit": ("entrypoint_of",),
+    "api.records": ("JobDetails", "JobInfo", "JobList", "JobStatus", "JobType", "RayVersion"),
+    "tail.limits": ("StreamLimits",),
+    "tail.lines": ("LogBatch",),
+    "api.serve": ("ServeApplication",),
+    "api.cluster": ("NodeDetails", "StateList", "StateRow"),
+    "api.submit": ("entrypoint_of",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -5,19 +5,19 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from rayjobwatch.ray import endpoints, job_plans, serve, state
+from rayjobwatch.ray.api import cluster, jobs, logs, serve
+from rayjobwatch.ray.api.cluster import MOST_ROWS, Filters, NodeDetails, Resources, StateList, StateRow
+from rayjobwatch.ray.api.records import JobDetails, JobList, JobStatus, RayVersion, Record
+from rayjobwatch.ray.api.serve import ServeApplication
+from rayjobwatch.ray.api.submit import job_request, submit_job
 from rayjobwatch.ray.base import CLOCK, ClientBase
-from rayjobwatch.ray.cursor import Cursor
-from rayjobwatch.ray.inputs import Pace, Protocol, Timeout
-from rayjobwatch.ray.jobs import JobDetails, JobList, JobStatus, RayVersion, Record
-from rayjobwatch.ray.limits import StreamLimits
-from rayjobwatch.ray.lines import LogBatch
-from rayjobwatch.ray.reader import LogReading
-from rayjobwatch.ray.serve import ServeApplication
-from rayjobwatch.ray.settings import AgentFilter, Verify, any_agent
-from rayjobwatch.ray.state import MOST_ROWS, Filters, NodeDetails, Resources, StateList, StateRow
-from rayjobwatch.ray.submit import job_request, submit_job
-from rayjobwatch.ray.transport_async import AsyncTransport
+from rayjobwatch.ray.inputs import AgentFilter, Pace, Protocol, Timeout, any_agent
+from rayjobwatch.ray.io.async_runner import AsyncRunner
+from rayjobwatch.ray.io.connection import Verify
+from rayjobwatch.ray.tail.cursor import Cursor
+from rayjobwatch.ray.tail.limits import StreamLimits
+from rayjobwatch.ray.tail.lines import LogBatch
+from rayjobwatch.ray.tail.reader import LogReading
 
 
 class AsyncRayClient(ClientBase):
@@ -44,30 +44,30 @@ class AsyncRayClient(ClientBase):
             base_url, token, timeout=timeout, stream_limits=stream_limits, agents=agents, verify=verify,
             headers=headers, proxy=proxy, max_websocket_tails=max_websocket_tails,
         )  # fmt: skip
-        self._transport = AsyncTransport(self._settings)
+        self._runner = AsyncRunner(self._settings)
 
     # Jobs
 
     async def list_jobs(self) -> JobList:
         """Return all jobs of the cluster: the submitted ones, then drivers started otherwise; in no fixed order."""
-        return await self._transport.run(endpoints.list_jobs())
+        return await self._runner.run(jobs.list_jobs())
 
     async def get_job(self, job_id: str) -> JobDetails:
         """Return a job by its submission id or its driver's id; 404 if there is none."""
-        return await self._transport.run(endpoints.get_job(job_id))
+        return await self._runner.run(jobs.get_job(job_id))
 
     async def get_job_info(self, job_id: str) -> JobDetails:
         """Return the same as `get_job`: the name that Ray's own client has for it."""
         return await self.get_job(job_id)
 
     async def get_job_status(self, job_id: str) -> JobStatus:
-        """Return a job's state."""
+        """Return a job's cluster."""
         return (await self.get_job(job_id)).status
 
-    async def get_job_logs(self, job_id: str, *, max_bytes: int | None = job_plans.MOST_LOG_BYTES) -> str:
+    async def get_job_logs(self, job_id: str, *, max_bytes: int | None = logs.MOST_LOG_BYTES) -> str:
         """Return all that a job has logged so far, as it stands in the file; "" before its start."""
-        plan = job_plans.get_job_logs(job_id, max_bytes, self._agents, self._settings.timeout.connect)
-        return await self._transport.run(plan)
+        plan = logs.get_job_logs(job_id, max_bytes, self._agents, self._settings.timeout.connect)
+        return await self._runner.run(plan)
 
     async def submit_job(  # noqa: PLR0913
         self,
@@ -91,35 +91,35 @@ class AsyncRayClient(ClientBase):
             "entrypoint_resources": entrypoint_resources,
             "entrypoint_label_selector": entrypoint_label_selector,
         }
-        return await self._transport.run(submit_job(job_request(entrypoint, submission_id, runtime_env, fields)))
+        return await self._runner.run(submit_job(job_request(entrypoint, submission_id, runtime_env, fields)))
 
     async def stop_job(self, job_id: str) -> Record:
         """Ask Ray to stop a job: SIGTERM, after 3 s SIGKILL. Return `job_id`, its `status` now, and `stopped`: True."""
-        return await self._transport.run(job_plans.stop_job(job_id))
+        return await self._runner.run(jobs.stop_job(job_id))
 
     async def delete_job(self, job_id: str) -> None:
         """Delete the record of a job that is over (400 if it is not)."""
-        return await self._transport.run(job_plans.delete_job(job_id))
+        return await self._runner.run(jobs.delete_job(job_id))
 
     async def wait_until_status(
         self,
         job_id: str,
-        statuses: Collection[str] = job_plans.TERMINAL,
+        statuses: Collection[str] = jobs.TERMINAL,
         timeout_seconds: float = 5.0,
         *,
         poll: float = 1.0,
     ) -> JobStatus:
         """Return the state as soon as it is one of `statuses`, or the job is over; 408 after `timeout_seconds`."""
-        plan = job_plans.wait_for(job_id, statuses, timeout_seconds, poll, CLOCK)
-        return (await self._transport.run(plan)).status
+        plan = jobs.wait_for(job_id, statuses, timeout_seconds, poll, CLOCK)
+        return (await self._runner.run(plan)).status
 
     async def wait_job(self, job_id: str, timeout_seconds: float | None = None, *, poll: float = 1.0) -> JobDetails:
         """Return the job when it is over; 408 after `timeout_seconds`, None for no deadline."""
-        return await self._transport.run(job_plans.wait_for(job_id, (), timeout_seconds, poll, CLOCK))
+        return await self._runner.run(jobs.wait_for(job_id, (), timeout_seconds, poll, CLOCK))
 
     async def get_version(self) -> RayVersion:
         """Return the versions of Ray and of its API."""
-        return await self._transport.run(endpoints.get_version())
+        return await self._runner.run(cluster.get_version())
 
     # Logs
 
@@ -140,7 +140,7 @@ class AsyncRayClient(ClientBase):
             job_id, timeout, protocol, cheap_lookup=False, cursor=cursor, limits=limits,
             idle_timeout=idle_timeout, reconnect=reconnect, pace=pace,
         )  # fmt: skip
-        return self._transport.lines(plan, partial(self._look_up, timeout))
+        return self._runner.lines(plan, partial(self._look_up, timeout))
 
     def websocket_tail_job_logs(
         self,
@@ -196,16 +196,16 @@ class AsyncRayClient(ClientBase):
         )  # fmt: skip
         if lookup is None:
             lookup = partial(self._look_up, timeout)
-        return self._transport.batches(plan, lookup)
+        return self._runner.batches(plan, lookup)
 
     def log_reader(
         self, job_id: str, *, cursor: Cursor | None = None, limits: StreamLimits | None = None
     ) -> "AsyncLogReader":
         """Return what reads a log piece by piece, from its start or `cursor`, whenever it is told to."""
-        return AsyncLogReader(self._transport, self._reading(job_id, cursor, limits))
+        return AsyncLogReader(self._runner, self._reading(job_id, cursor, limits))
 
     async def _look_up(self, timeout: float, job_id: str) -> JobDetails:  # noqa: ASYNC109
-        return await self._transport.run(endpoints.get_job(job_id, min(timeout, self._settings.timeout.whole)))
+        return await self._runner.run(jobs.get_job(job_id, min(timeout, self._settings.timeout.whole)))
 
     # The cluster
 
@@ -213,94 +213,94 @@ class AsyncRayClient(ClientBase):
         self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
     ) -> StateList[NodeDetails]:
         """Return the nodes, dead ones too; each has `alive`. filters: `[("state", "=", "ALIVE")]`, all must hold."""
-        plan = state.list_state("nodes", NodeDetails, filters=filters, detail=detail, limit=limit)
-        return await self._transport.run(plan)
+        plan = cluster.list_state("nodes", NodeDetails, filters=filters, detail=detail, limit=limit)
+        return await self._runner.run(plan)
 
     async def get_node(self, node_id: str) -> NodeDetails:
         """Return a node, alive or dead; 404 if there is none."""
-        return await self._transport.run(state.get_node(node_id))
+        return await self._runner.run(cluster.get_node(node_id))
 
     async def list_tasks(
         self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
     ) -> StateList[StateRow]:
         """Return the tasks, one row for each attempt; see `StateList` for what is left out. Ray 2.9 or newer."""
-        return await self._transport.run(
-            state.list_state("tasks", StateRow, filters=filters, detail=detail, limit=limit)
+        return await self._runner.run(
+            cluster.list_state("tasks", StateRow, filters=filters, detail=detail, limit=limit)
         )
 
     async def get_task(self, task_id: str, *, attempt: int | None = None) -> StateRow:
         """Return a task's newest attempt, or the one with that `attempt_number`; 404 if there is none."""
-        return await self._transport.run(state.get_task(task_id, attempt))
+        return await self._runner.run(cluster.get_task(task_id, attempt))
 
     async def list_actors(
         self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
     ) -> StateList[StateRow]:
         """Return the actors, dead ones too."""
-        return await self._transport.run(
-            state.list_state("actors", StateRow, filters=filters, detail=detail, limit=limit)
+        return await self._runner.run(
+            cluster.list_state("actors", StateRow, filters=filters, detail=detail, limit=limit)
         )
 
     async def get_actor(self, actor_id: str) -> StateRow:
         """Return an actor; 404 if there is none."""
-        return await self._transport.run(state.get_row("actors", "actor_id", actor_id))
+        return await self._runner.run(cluster.get_row("actors", "actor_id", actor_id))
 
     async def list_placement_groups(
         self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
     ) -> StateList[StateRow]:
         """Return the placement groups."""
-        plan = state.list_state("placement_groups", StateRow, filters=filters, detail=detail, limit=limit)
-        return await self._transport.run(plan)
+        plan = cluster.list_state("placement_groups", StateRow, filters=filters, detail=detail, limit=limit)
+        return await self._runner.run(plan)
 
     async def get_placement_group(self, placement_group_id: str) -> StateRow:
         """Return a placement group; 404 if there is none."""
-        return await self._transport.run(state.get_row("placement_groups", "placement_group_id", placement_group_id))
+        return await self._runner.run(cluster.get_row("placement_groups", "placement_group_id", placement_group_id))
 
     async def cluster_resources(self) -> Resources:
         """Return what all nodes have together, as `ray.cluster_resources()`; `memory` in bytes."""
-        return await self._transport.run(state.cluster_resources())
+        return await self._runner.run(cluster.cluster_resources())
 
     async def available_resources(self) -> Resources:
         """Return what all nodes have free, as `ray.available_resources()`, some seconds old; needs Ray's monitor."""
-        return await self._transport.run(state.available_resources())
+        return await self._runner.run(cluster.available_resources())
 
     async def node_resources(self) -> dict[str, dict[str, Resources]]:
         """Return for each node id that is alive `{"total": …, "available": …}`."""
-        return await self._transport.run(state.node_resources())
+        return await self._runner.run(cluster.node_resources())
 
     async def is_healthy(self) -> bool:
         """Return whether the dashboard reaches the cluster's control store."""
-        return await self._transport.run(state.is_healthy())
+        return await self._runner.run(cluster.is_healthy())
 
     # Serve
 
     async def list_serve_applications(self) -> list[ServeApplication]:
         """Return the Serve applications; none where Serve does not run."""
-        return await self._transport.run(serve.list_applications())
+        return await self._runner.run(serve.list_applications())
 
     async def get_serve_application(self, name: str) -> ServeApplication:
         """Return an application by its name; 404 if there is none."""
-        return await self._transport.run(serve.get_application(name))
+        return await self._runner.run(serve.get_application(name))
 
     async def deploy_serve_application(
         self, config: Mapping[str, Any], *, wait: float | None = None
     ) -> ServeApplication:
         """Add or change one application and leave the others as they are."""
-        return await self._transport.run(serve.deploy_application(config, wait, CLOCK))
+        return await self._runner.run(serve.deploy_application(config, wait, CLOCK))
 
     async def delete_serve_application(self, name: str, *, wait: float | None = 30.0) -> None:
         """Delete one application, declarative or not, while the others go on serving; 404 if there is none."""
-        return await self._transport.run(serve.delete_application(name, wait, CLOCK))
+        return await self._runner.run(serve.delete_application(name, wait, CLOCK))
 
     # Life
 
     @property
     def open_connections(self) -> int:
         """How many sockets this client has open."""
-        return self._transport.open_connections
+        return self._runner.open_connections
 
     async def aclose(self) -> None:
         """Close every connection; whatever still runs ends with 503. May be called twice, and from any thread."""
-        await self._transport.aclose()
+        await self._runner.aclose()
 
     async def close(self) -> None:
         """Do the same as `aclose`."""
@@ -315,7 +315,7 @@ class AsyncRayClient(ClientBase):
         await self.aclose()
 
     def __del__(self) -> None:
-        transport = getattr(self, "_transport", None)
+        transport = getattr(self, "_runner", None)
         if transport is not None:
             transport.abandon()
 
@@ -323,8 +323,8 @@ class AsyncRayClient(ClientBase):
 class AsyncLogReader:
     """Reads one job's log over connections that all readers of its client share."""
 
-    def __init__(self, transport: AsyncTransport, reading: LogReading) -> None:
-        self._transport = transport
+    def __init__(self, runner: AsyncRunner, reading: LogReading) -> None:
+        self._runner = runner
         self._reading = reading
 
     @property
@@ -348,4 +348,4 @@ class AsyncLogReader:
         Of a job that is over also an unterminated last line is given out: its log is then complete. One `read` at a
         time. What fails is a `ClientError`, and the next `read` goes on without losing or repeating a line.
         """
-        return self._transport.readings(self._reading.read(job))
+        return self._runner.readings(self._reading.read(job))

@@ -1,18 +1,19 @@
-"""What both clients have in common: their settings, limits, and how a call becomes a plan."""
+"""What both clients have in common: how they reach their dashboard, limits, and how a tail becomes a plan."""
 
+import random
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rayjobwatch.ray.cursor import START, Cursor
 from rayjobwatch.ray.errors import InvalidInputError
-from rayjobwatch.ray.inputs import Pace, Timeout, check_id, check_protocol, check_seconds
-from rayjobwatch.ray.limits import StreamLimits
-from rayjobwatch.ray.reader import LogReading, Sources
-from rayjobwatch.ray.settings import AgentFilter, Settings, Verify, any_agent
-from rayjobwatch.ray.tail import Tail, jitter
-from rayjobwatch.ray.tail_state import TailSpec
-from rayjobwatch.ray.wire import Plan
+from rayjobwatch.ray.inputs import AgentFilter, Pace, Timeout, any_agent, check_id, check_protocol, check_seconds
+from rayjobwatch.ray.io.connection import ConnectionSettings, Verify
+from rayjobwatch.ray.tail.cursor import START, Cursor
+from rayjobwatch.ray.tail.effects import TailPlan
+from rayjobwatch.ray.tail.follow import Tail
+from rayjobwatch.ray.tail.limits import StreamLimits
+from rayjobwatch.ray.tail.reader import LogReading, Sources
+from rayjobwatch.ray.tail.spec import TailSpec
 
 LOOK_EVERY: Final = 1.0
 LOOK_EVERY_IF_CHEAP: Final = 0.25
@@ -49,7 +50,7 @@ class ClientBase:
         proxy: str | None = None,
         max_websocket_tails: int = 20,
     ) -> None:
-        self._settings = Settings.of(
+        self._settings = ConnectionSettings.of(
             base_url,
             token,
             timeout=timeout,
@@ -81,7 +82,9 @@ class ClientBase:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.base_url}>"
 
-    def _tail(self, job_id: str, timeout: float, protocol: Any, *, cheap_lookup: bool, **options: Any) -> Plan[None]:
+    def _tail(
+        self, job_id: str, timeout: float, protocol: Any, *, cheap_lookup: bool, **options: Any
+    ) -> TailPlan[None]:
         """Check the arguments of a tail and return its plan."""
         idle, limits = options.pop("idle_timeout"), options.pop("limits")
         cursor, pace = options.pop("cursor"), options.pop("pace")
@@ -95,7 +98,7 @@ class ClientBase:
             reconnect=check_seconds(options.pop("reconnect"), "reconnect", zero=True),
             look_every=LOOK_EVERY_IF_CHEAP if cheap_lookup else LOOK_EVERY, agents=self._agents,
         )  # fmt: skip
-        return Tail(spec, CLOCK, jitter).run()
+        return Tail(spec, CLOCK, random.random).run()
 
     def _reading(self, job_id: str, cursor: Any, limits: Any) -> LogReading:
         if not (cursor is None or isinstance(cursor, Cursor)):

@@ -5,19 +5,19 @@ from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from rayjobwatch.ray import endpoints, job_plans, serve, state
+from rayjobwatch.ray.api import cluster, jobs, logs, serve
+from rayjobwatch.ray.api.cluster import MOST_ROWS, Filters, NodeDetails, Resources, StateList, StateRow
+from rayjobwatch.ray.api.records import JobDetails, JobList, JobStatus, RayVersion, Record
+from rayjobwatch.ray.api.serve import ServeApplication
+from rayjobwatch.ray.api.submit import job_request, submit_job
 from rayjobwatch.ray.base import CLOCK, ClientBase
-from rayjobwatch.ray.cursor import Cursor
-from rayjobwatch.ray.inputs import Pace, Protocol, Timeout
-from rayjobwatch.ray.jobs import JobDetails, JobList, JobStatus, RayVersion, Record
-from rayjobwatch.ray.limits import StreamLimits
-from rayjobwatch.ray.lines import LogBatch
-from rayjobwatch.ray.reader import LogReading
-from rayjobwatch.ray.serve import ServeApplication
-from rayjobwatch.ray.settings import AgentFilter, Verify, any_agent
-from rayjobwatch.ray.state import MOST_ROWS, Filters, NodeDetails, Resources, StateList, StateRow
-from rayjobwatch.ray.submit import job_request, submit_job
-from rayjobwatch.ray.transport_sync import SyncTransport
+from rayjobwatch.ray.inputs import AgentFilter, Pace, Protocol, Timeout, any_agent
+from rayjobwatch.ray.io.connection import Verify
+from rayjobwatch.ray.io.sync_runner import SyncRunner
+from rayjobwatch.ray.tail.cursor import Cursor
+from rayjobwatch.ray.tail.limits import StreamLimits
+from rayjobwatch.ray.tail.lines import LogBatch
+from rayjobwatch.ray.tail.reader import LogReading
 
 
 class RayClient(ClientBase):
@@ -46,33 +46,33 @@ class RayClient(ClientBase):
             base_url, token, timeout=timeout, stream_limits=stream_limits, agents=agents, verify=verify,
             headers=headers, proxy=proxy, max_websocket_tails=max_websocket_tails,
         )  # fmt: skip
-        self._transport = SyncTransport(self._settings)
+        self._runner = SyncRunner(self._settings)
 
     # Jobs
 
     def list_jobs(self) -> JobList:
         """Return all jobs of the cluster: the submitted ones, then drivers started otherwise; in no fixed order."""
-        return self._transport.run(endpoints.list_jobs())
+        return self._runner.run(jobs.list_jobs())
 
     def get_job(self, job_id: str) -> JobDetails:
         """Return a job by its submission id or its driver's id; 404 if there is none."""
-        return self._transport.run(endpoints.get_job(job_id))
+        return self._runner.run(jobs.get_job(job_id))
 
     def get_job_info(self, job_id: str) -> JobDetails:
         """Return the same as `get_job`: the name that Ray's own client has for it."""
         return self.get_job(job_id)
 
     def get_job_status(self, job_id: str) -> JobStatus:
-        """Return a job's state."""
+        """Return a job's cluster."""
         return self.get_job(job_id).status
 
-    def get_job_logs(self, job_id: str, *, max_bytes: int | None = job_plans.MOST_LOG_BYTES) -> str:
+    def get_job_logs(self, job_id: str, *, max_bytes: int | None = logs.MOST_LOG_BYTES) -> str:
         """Return all that a job has logged so far, as it stands in the file; "" before its start.
 
         Bytes that are not UTF-8 become U+FFFD. A log of more than `max_bytes` (None: any size) is a 429.
         """
-        plan = job_plans.get_job_logs(job_id, max_bytes, self._agents, self._settings.timeout.connect)
-        return self._transport.run(plan)
+        plan = logs.get_job_logs(job_id, max_bytes, self._agents, self._settings.timeout.connect)
+        return self._runner.run(plan)
 
     def submit_job(  # noqa: PLR0913
         self,
@@ -102,7 +102,7 @@ class RayClient(ClientBase):
             "entrypoint_resources": entrypoint_resources,
             "entrypoint_label_selector": entrypoint_label_selector,
         }
-        return self._transport.run(submit_job(job_request(entrypoint, submission_id, runtime_env, fields)))
+        return self._runner.run(submit_job(job_request(entrypoint, submission_id, runtime_env, fields)))
 
     def stop_job(self, job_id: str) -> Record:
         """Ask Ray to stop a job: SIGTERM, after 3 s SIGKILL. Return `job_id`, its `status` now, and `stopped`: True.
@@ -110,19 +110,19 @@ class RayClient(ClientBase):
         "stopped" means asked: watch the job until it is STOPPED (a PENDING one may stay so until it can start).
         A job that is over is a 400.
         """
-        return self._transport.run(job_plans.stop_job(job_id))
+        return self._runner.run(jobs.stop_job(job_id))
 
     def delete_job(self, job_id: str) -> None:
         """Delete the record of a job that is over (400 if it is not).
 
         For a job that ended in the last seconds this takes 1.2 s more: Ray may write the record again.
         """
-        return self._transport.run(job_plans.delete_job(job_id))
+        return self._runner.run(jobs.delete_job(job_id))
 
     def wait_until_status(
         self,
         job_id: str,
-        statuses: Collection[str] = job_plans.TERMINAL,
+        statuses: Collection[str] = jobs.TERMINAL,
         timeout_seconds: float = 5.0,
         *,
         poll: float = 1.0,
@@ -131,16 +131,16 @@ class RayClient(ClientBase):
 
         The job is looked at every `poll` seconds; a dashboard that is away meanwhile is borne.
         """
-        plan = job_plans.wait_for(job_id, statuses, timeout_seconds, poll, CLOCK)
-        return self._transport.run(plan).status
+        plan = jobs.wait_for(job_id, statuses, timeout_seconds, poll, CLOCK)
+        return self._runner.run(plan).status
 
     def wait_job(self, job_id: str, timeout_seconds: float | None = None, *, poll: float = 1.0) -> JobDetails:
         """Return the job when it is over; 408 after `timeout_seconds`, None for no deadline."""
-        return self._transport.run(job_plans.wait_for(job_id, (), timeout_seconds, poll, CLOCK))
+        return self._runner.run(jobs.wait_for(job_id, (), timeout_seconds, poll, CLOCK))
 
     def get_version(self) -> RayVersion:
         """Return the versions of Ray and of its API."""
-        return self._transport.run(endpoints.get_version())
+        return self._runner.run(cluster.get_version())
 
     # Logs
 
@@ -232,16 +232,16 @@ class RayClient(ClientBase):
         connect_now = protocol in self._connect_at_call
         if lookup is None:
             lookup = partial(self._look_up, timeout)
-        return self._transport.stream(plan, lookup, connect_now=connect_now)
+        return self._runner.stream(plan, lookup, connect_now=connect_now)
 
     def log_reader(
         self, job_id: str, *, cursor: Cursor | None = None, limits: StreamLimits | None = None
     ) -> "LogReader":
         """Return what reads a log piece by piece, from its start or `cursor`, whenever it is told to."""
-        return LogReader(self._transport, self._reading(job_id, cursor, limits))
+        return LogReader(self._runner, self._reading(job_id, cursor, limits))
 
     def _look_up(self, timeout: float, job_id: str) -> JobDetails:
-        return self._transport.run(endpoints.get_job(job_id, min(timeout, self._settings.timeout.whole)))
+        return self._runner.run(jobs.get_job(job_id, min(timeout, self._settings.timeout.whole)))
 
     # The cluster
 
@@ -249,67 +249,67 @@ class RayClient(ClientBase):
         self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
     ) -> StateList[NodeDetails]:
         """Return the nodes, dead ones too; each has `alive`. filters: `[("state", "=", "ALIVE")]`, all must hold."""
-        plan = state.list_state("nodes", NodeDetails, filters=filters, detail=detail, limit=limit)
-        return self._transport.run(plan)
+        plan = cluster.list_state("nodes", NodeDetails, filters=filters, detail=detail, limit=limit)
+        return self._runner.run(plan)
 
     def get_node(self, node_id: str) -> NodeDetails:
         """Return a node, alive or dead; 404 if there is none."""
-        return self._transport.run(state.get_node(node_id))
+        return self._runner.run(cluster.get_node(node_id))
 
     def list_tasks(self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS) -> StateList[StateRow]:
         """Return the tasks, one row for each attempt; see `StateList` for what is left out. Ray 2.9 or newer."""
-        return self._transport.run(state.list_state("tasks", StateRow, filters=filters, detail=detail, limit=limit))
+        return self._runner.run(cluster.list_state("tasks", StateRow, filters=filters, detail=detail, limit=limit))
 
     def get_task(self, task_id: str, *, attempt: int | None = None) -> StateRow:
         """Return a task's newest attempt, or the one with that `attempt_number`; 404 if there is none."""
-        return self._transport.run(state.get_task(task_id, attempt))
+        return self._runner.run(cluster.get_task(task_id, attempt))
 
     def list_actors(
         self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
     ) -> StateList[StateRow]:
         """Return the actors, dead ones too."""
-        return self._transport.run(state.list_state("actors", StateRow, filters=filters, detail=detail, limit=limit))
+        return self._runner.run(cluster.list_state("actors", StateRow, filters=filters, detail=detail, limit=limit))
 
     def get_actor(self, actor_id: str) -> StateRow:
         """Return an actor; 404 if there is none."""
-        return self._transport.run(state.get_row("actors", "actor_id", actor_id))
+        return self._runner.run(cluster.get_row("actors", "actor_id", actor_id))
 
     def list_placement_groups(
         self, *, filters: Filters = (), detail: bool = False, limit: int = MOST_ROWS
     ) -> StateList[StateRow]:
         """Return the placement groups."""
-        plan = state.list_state("placement_groups", StateRow, filters=filters, detail=detail, limit=limit)
-        return self._transport.run(plan)
+        plan = cluster.list_state("placement_groups", StateRow, filters=filters, detail=detail, limit=limit)
+        return self._runner.run(plan)
 
     def get_placement_group(self, placement_group_id: str) -> StateRow:
         """Return a placement group; 404 if there is none."""
-        return self._transport.run(state.get_row("placement_groups", "placement_group_id", placement_group_id))
+        return self._runner.run(cluster.get_row("placement_groups", "placement_group_id", placement_group_id))
 
     def cluster_resources(self) -> Resources:
         """Return what all nodes have together, as `ray.cluster_resources()`; `memory` in bytes."""
-        return self._transport.run(state.cluster_resources())
+        return self._runner.run(cluster.cluster_resources())
 
     def available_resources(self) -> Resources:
         """Return what all nodes have free, as `ray.available_resources()`, some seconds old; needs Ray's monitor."""
-        return self._transport.run(state.available_resources())
+        return self._runner.run(cluster.available_resources())
 
     def node_resources(self) -> dict[str, dict[str, Resources]]:
         """Return for each node id that is alive `{"total": …, "available": …}`."""
-        return self._transport.run(state.node_resources())
+        return self._runner.run(cluster.node_resources())
 
     def is_healthy(self) -> bool:
         """Return whether the dashboard reaches the cluster's control store."""
-        return self._transport.run(state.is_healthy())
+        return self._runner.run(cluster.is_healthy())
 
     # Serve
 
     def list_serve_applications(self) -> list[ServeApplication]:
         """Return the Serve applications; none where Serve does not run."""
-        return self._transport.run(serve.list_applications())
+        return self._runner.run(serve.list_applications())
 
     def get_serve_application(self, name: str) -> ServeApplication:
         """Return an application by its name; 404 if there is none."""
-        return self._transport.run(serve.get_application(name))
+        return self._runner.run(serve.get_application(name))
 
     def deploy_serve_application(self, config: Mapping[str, Any], *, wait: float | None = None) -> ServeApplication:
         """Add or change one application and leave the others as they are.
@@ -318,25 +318,25 @@ class RayClient(ClientBase):
         wait: seconds to wait until it is RUNNING (408); a deployment that fails is a 400 with Serve's reason.
         Serve's API knows only all applications at once: a deployment by somebody else at the same moment can be lost.
         """
-        return self._transport.run(serve.deploy_application(config, wait, CLOCK))
+        return self._runner.run(serve.deploy_application(config, wait, CLOCK))
 
     def delete_serve_application(self, name: str, *, wait: float | None = 30.0) -> None:
         """Delete one application, declarative or not, while the others go on serving; 404 if there is none.
 
         wait: seconds to wait until it is gone (408), None for not at all. The note at `deploy_serve_application` holds.
         """
-        return self._transport.run(serve.delete_application(name, wait, CLOCK))
+        return self._runner.run(serve.delete_application(name, wait, CLOCK))
 
     # Life
 
     @property
     def open_connections(self) -> int:
         """How many sockets this client has open."""
-        return self._transport.open_connections
+        return self._runner.open_connections
 
     def close(self) -> None:
         """Close every connection; whatever still runs ends with 503. May be called twice, and from any thread."""
-        self._transport.close()
+        self._runner.close()
 
     def __enter__(self) -> Self:
         return self
@@ -347,7 +347,7 @@ class RayClient(ClientBase):
         self.close()
 
     def __del__(self) -> None:
-        transport = getattr(self, "_transport", None)
+        transport = getattr(self, "_runner", None)
         if transport is not None:
             transport.close()
 
@@ -364,8 +364,8 @@ def lines_of(batches: Generator[LogBatch, None, None]) -> Generator[str, None, N
 class LogReader:
     """Reads one job's log over connections that all readers of its client share."""
 
-    def __init__(self, transport: SyncTransport, reading: LogReading) -> None:
-        self._transport = transport
+    def __init__(self, runner: SyncRunner, reading: LogReading) -> None:
+        self._runner = runner
         self._reading = reading
 
     @property
@@ -389,4 +389,4 @@ class LogReader:
         Of a job that is over also an unterminated last line is given out: its log is then complete. One `read` at a
         time. What fails is a `ClientError`, and the next `read` goes on without losing or repeating a line.
         """
-        return self._transport.readings(self._reading.read(job))
+        return self._runner.readings(self._reading.read(job))

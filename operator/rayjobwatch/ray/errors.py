@@ -6,21 +6,20 @@ ClientError                     status_code (also `status`), one printable line,
 │   └── JobStateError           400  the job is in a state that forbids the operation
 ├── AuthenticationError         401, 403  the token is missing, wrong or not enough
 ├── NotFoundError               404  no such job, node, task or application
-├── RequestTimeoutError         408  no connection or no answer in time
+├── RequestTimeoutError       * 408  no connection or no answer in time
 ├── StreamLimitError            429  one of our own `StreamLimits` is reached: `limit`, `allowed`, `counts`
-├── ThrottledError              429  the server asked to slow down: `retry_after` in seconds, if it said so
-├── ServerError                 500  the server failed (its own 5xx is kept), or its answer makes no sense
-└── UnavailableError            503  refused, unreachable, reset or closed in the middle
-    ├── TailEndedError          503  the server ended a log tail before the log's end
+├── ThrottledError            * 429  the server asked to slow down: `retry_after` in seconds, if it said so
+├── ServerError               * 500  the server failed (its own 5xx is kept), or its answer makes no sense
+└── UnavailableError          * 503  refused, unreachable, reset or closed in the middle
+    ├── TailEndedError        * 503  the server ended a log tail before the log's end
     └── ClientClosedError       503  this client was closed
+
+* `transient`: it may pass by itself, and the same call may then succeed.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
-
-import httpcore
-import httpx
 
 _LONGEST_MESSAGE: Final = 400
 _SECRETS: Final = (
@@ -41,9 +40,13 @@ def sanitize(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 class ClientError(Exception):
-    """Any failure of a client call. `status_code` is an HTTP-like number and never None."""
+    """Any failure of a client call. `status_code` is an HTTP-like number and never None.
+
+    transient: whether it may pass by itself, so that the same call is worth another try.
+    """
 
     default_status: ClassVar[int] = 500
+    transient: ClassVar[bool] = False
 
     def __init__(self, message: str, *, status_code: int | None = None) -> None:
         super().__init__(sanitize(message))
@@ -87,6 +90,7 @@ class RequestTimeoutError(ClientError):
     """The connection or the answer did not come in time."""
 
     default_status = 408
+    transient = True
 
 
 class StreamLimitError(ClientError):
@@ -107,6 +111,7 @@ class ThrottledError(ClientError):
     """The server has too much to do. `retry_after` is in seconds, None if it did not say."""
 
     default_status = 429
+    transient = True
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -116,11 +121,14 @@ class ThrottledError(ClientError):
 class ServerError(ClientError):
     """The server failed, or answered something that is not Ray's."""
 
+    transient = True
+
 
 class UnavailableError(ClientError):
     """The connection failed or broke."""
 
     default_status = 503
+    transient = True
 
 
 class TailEndedError(UnavailableError):
@@ -130,39 +138,7 @@ class TailEndedError(UnavailableError):
 class ClientClosedError(UnavailableError):
     """The client was closed while, or before, the call ran."""
 
-
-# What a connection that was kept too long ends in, at once: a request that changes nothing is sent once more.
-STALE: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
-TRANSPORT_FAILURES: Final = (
-    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpcore.TimeoutException, httpcore.NetworkError,
-    httpcore.ProtocolError, httpcore.ConnectionNotAvailable, OSError, UnicodeError,
-)  # fmt: skip
-
-
-def failure_of(error: Exception, operation: str) -> ClientError:
-    """Translate an exception of the transport: the one place where transport failures get their number."""
-    if isinstance(error, (httpx.PoolTimeout, httpcore.PoolTimeout)):
-        return UnavailableError(f"{operation}: this client has too many connections open")
-    if isinstance(error, (httpx.ConnectTimeout, httpcore.ConnectTimeout)):
-        return RequestTimeoutError(f"{operation}: no connection in time")
-    if isinstance(error, (httpx.TimeoutException, httpcore.TimeoutException, TimeoutError)):
-        return RequestTimeoutError(f"{operation}: no answer in time")
-    if isinstance(error, (httpx.ConnectError, httpcore.ConnectError)):
-        return UnavailableError(f"{operation}: no connection to the server ({_cause(error)})")
-    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)):
-        return InvalidInputError(f"{operation}: the request cannot be sent as HTTP")
-    return UnavailableError(f"{operation}: the connection broke ({type(error).__name__})")
-
-
-def no_slot(operation: str, slots: int) -> ClientError:
-    """Return the error of a tail that found all WebSocket slots of its client in use."""
-    return UnavailableError(f"{operation}: all {slots} WebSocket tails of this client are in use")
-
-
-def _cause(error: BaseException) -> str:
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__ or error
-    return getattr(error, "strerror", None) or type(error).__name__
+    transient = False
 
 
 def answer_error(status: int, operation: str, *, retry_after: str | None = None, reason: str = "") -> ClientError:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from rayjobwatch.ray.errors import InvalidInputError
 
 Protocol: TypeAlias = Literal["auto", "websocket", "http"]
+AgentFilter: TypeAlias = Callable[[str], bool]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,99}")
 _NEW_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -66,6 +67,11 @@ def check_origin(url: Any, name: str) -> str:
     if urlsplit(checked).path:
         raise InvalidInputError(f"{name} must have no path")
     return checked
+
+
+def any_agent(_address: str) -> bool:
+    """Allow every agent that the dashboard names."""
+    return True
 
 
 def check_url(url: Any, name: str = "base_url") -> str:

@@ -19,13 +19,13 @@ Every method takes its id as the first argument, as `pk=` or by its new name. Li
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from typing import Any, SupportsIndex, overload
 
+from rayjobwatch.ray.api.cluster import NodeDetails, StateRow
+from rayjobwatch.ray.api.records import JobDetails, Record
+from rayjobwatch.ray.api.serve import ServeApplication
 from rayjobwatch.ray.async_client import AsyncRayClient
 from rayjobwatch.ray.client import RayClient
 from rayjobwatch.ray.errors import ClientError, InvalidInputError
 from rayjobwatch.ray.inputs import Timeout
-from rayjobwatch.ray.jobs import JobDetails, Record
-from rayjobwatch.ray.serve import ServeApplication
-from rayjobwatch.ray.state import NodeDetails, StateRow
 
 __all__ = ["AsyncRayClientMixin", "BaseClient", "ClientError", "Envelope", "RayClientMixin"]
 

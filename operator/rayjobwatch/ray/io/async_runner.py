@@ -8,34 +8,19 @@ from typing import Any, Final, TypeVar
 import httpcore
 import httpx
 
-from rayjobwatch.ray.errors import (
-    STALE,
-    TRANSPORT_FAILURES,
-    ClientClosedError,
-    ClientError,
-    RequestTimeoutError,
-    ServerError,
-    failure_of,
-    no_slot,
+from rayjobwatch.ray.api.records import JobDetails
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, RequestTimeoutError, ServerError
+from rayjobwatch.ray.io.async_sockets import AsyncPooledTransport, AsyncTrackedBackend, guard
+from rayjobwatch.ray.io.connection import (
+    CONNECTIONS_OF_A_TAIL,
+    READING_CONNECTIONS,
+    SHARED_CONNECTIONS,
+    ConnectionSettings,
 )
-from rayjobwatch.ray.jobs import JobDetails
-from rayjobwatch.ray.lines import LogBatch
-from rayjobwatch.ray.net_async import AsyncPooledTransport, AsyncTrackedBackend, guard
-from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, READING_CONNECTIONS, SHARED_CONNECTIONS, Settings
-from rayjobwatch.ray.wire import (
-    Blocking,
-    Connected,
-    Effect,
-    Lookup,
-    Open,
-    Plan,
-    Read,
-    Request,
-    Response,
-    Wait,
-    Write,
-    advance,
-)
+from rayjobwatch.ray.io.failures import STALE, TRANSPORT_FAILURES, failure_of, no_slot
+from rayjobwatch.ray.plan import Blocking, Open, Plan, Read, Request, Response, Wait, Write, advance
+from rayjobwatch.ray.tail.effects import Connected, Lookup, TailEffect, TailPlan
+from rayjobwatch.ray.tail.lines import LogBatch
 
 T = TypeVar("T")
 AsyncLookup = Callable[[str], Awaitable[JobDetails]]
@@ -43,10 +28,10 @@ AsyncLookup = Callable[[str], Awaitable[JobDetails]]
 _CHUNK: Final = 1 << 18
 
 
-class AsyncTransport:
+class AsyncRunner:
     """Sends requests for one client and knows everything that is open."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
         self.closed = False
         self._scopes: set[asyncio.Timeout] = set()
@@ -70,17 +55,17 @@ class AsyncTransport:
             plan.close()
             await channel.end()
 
-    def batches(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[LogBatch, None]:
+    def batches(self, plan: TailPlan[None], lookup: AsyncLookup) -> AsyncGenerator[LogBatch, None]:
         """Run a tail; yield its batches."""
         return self._batches(plan, AsyncChannel(self, lookup))
 
-    def readings(self, plan: Plan[None]) -> AsyncGenerator[LogBatch, None]:
+    def readings(self, plan: TailPlan[None]) -> AsyncGenerator[LogBatch, None]:
         """Run one reading of a log, over connections that are kept for the next ones; yield its batches."""
         if self._reading is None:
             self._reading = self.new_pool(READING_CONNECTIONS)
         return self._batches(plan, AsyncChannel(self, pool=self._reading))
 
-    async def _batches(self, plan: Plan[None], channel: "AsyncChannel") -> AsyncGenerator[LogBatch, None]:
+    async def _batches(self, plan: TailPlan[None], channel: "AsyncChannel") -> AsyncGenerator[LogBatch, None]:
         tail = AsyncTail(plan, channel)
         try:
             while (batch := await tail.next()) is not None:
@@ -88,7 +73,7 @@ class AsyncTransport:
         finally:
             await tail.close()
 
-    async def lines(self, plan: Plan[None], lookup: AsyncLookup) -> AsyncGenerator[str, None]:
+    async def lines(self, plan: TailPlan[None], lookup: AsyncLookup) -> AsyncGenerator[str, None]:
         """Run a tail; yield its lines: one generator, for a loop that ends closes all of them at once."""
         tail = AsyncTail(plan, AsyncChannel(self, lookup))
         try:
@@ -201,9 +186,9 @@ class AsyncChannel:
     """
 
     def __init__(
-        self, transport: AsyncTransport, lookup: AsyncLookup | None = None, pool: AsyncPooledTransport | None = None
+        self, runner: AsyncRunner, lookup: AsyncLookup | None = None, pool: AsyncPooledTransport | None = None
     ) -> None:
-        self._transport = transport
+        self._runner = runner
         self._lookup = lookup
         self._open: httpx.Response | None = None
         self._body: AsyncIterator[bytes] | None = None
@@ -212,27 +197,27 @@ class AsyncChannel:
         self._pool = pool
         self._has_own_pool = pool is None
 
-    async def carry_out(self, effect: Effect) -> Any:
+    async def carry_out(self, effect: TailEffect) -> Any:
         """Carry out an effect; return its result, or the `ClientError` that it ended in."""
         try:
             return await self._do(effect)
         except ClientError as error:
             return error
 
-    async def _do(self, effect: Effect) -> Any:
+    async def _do(self, effect: TailEffect) -> Any:
         match effect:
             case Read(quiet):
                 return await self._read(quiet)
             case Wait(seconds):
-                return await self._transport.wait(seconds)
+                return await self._runner.wait(seconds)
             case Blocking(work):
                 return await asyncio.to_thread(work)
             case Lookup(job_id):
                 assert self._lookup is not None  # noqa: S101
                 return await self._lookup(job_id)
             case Request():
-                total = self._transport.settings.total_of(effect)
-                return await self._transport.within(total, effect.operation, self._transport.exchange(effect))
+                total = self._runner.settings.total_of(effect)
+                return await self._runner.within(total, effect.operation, self._runner.exchange(effect))
             case Open(request):
                 return await self._start(request)
             case Write(data):
@@ -246,12 +231,12 @@ class AsyncChannel:
         await self.close()
         self._request = request
         if request.queue is not None:
-            self._give_back = await self._transport.take_slot(request.operation, request.queue)
-        seconds = self._transport.settings.head_within(request)
+            self._give_back = await self._runner.take_slot(request.operation, request.queue)
+        seconds = self._runner.settings.head_within(request)
         if self._pool is None:
-            self._pool = self._transport.new_pool(CONNECTIONS_OF_A_TAIL)
-        sending = self._transport.send(request, self._pool)
-        self._open = await self._transport.within(seconds, request.operation, sending)
+            self._pool = self._runner.new_pool(CONNECTIONS_OF_A_TAIL)
+        sending = self._runner.send(request, self._pool)
+        self._open = await self._runner.within(seconds, request.operation, sending)
         self._body = self._open.aiter_raw() if self._open.status_code != 101 else None
         return Response(self._open.status_code, self._open.headers)
 
@@ -259,13 +244,13 @@ class AsyncChannel:
         assert self._request is not None  # noqa: S101
         operation = self._request.operation
         if self._body is not None:
-            read = self._transport.settings.limits_of(self._request)["read"]
-            return await self._transport.within(read, operation, anext(self._body, b""))
+            read = self._runner.settings.limits_of(self._request)["read"]
+            return await self._runner.within(read, operation, anext(self._body, b""))
         return await self._read_socket(quiet, operation)
 
     async def _read_socket(self, quiet: float | None, operation: str) -> bytes | None:
-        seconds = quiet or self._transport.settings.timeout.read
-        return await self._transport.within(seconds + 1, operation, self._receive(seconds))
+        seconds = quiet or self._runner.settings.timeout.read
+        return await self._runner.within(seconds + 1, operation, self._receive(seconds))
 
     async def _receive(self, seconds: float) -> bytes | None:
         assert self._open is not None  # noqa: S101
@@ -278,9 +263,9 @@ class AsyncChannel:
     async def _write(self, data: bytes) -> None:
         assert self._open is not None  # noqa: S101
         assert self._request is not None  # noqa: S101
-        seconds = self._transport.settings.timeout.read
+        seconds = self._runner.settings.timeout.read
         work = self._open.extensions["network_stream"].write(data, timeout=seconds)
-        await self._transport.within(seconds, self._request.operation, work)
+        await self._runner.within(seconds, self._request.operation, work)
 
     async def close(self) -> None:
         """Drop what is open."""
@@ -306,7 +291,7 @@ class AsyncChannel:
 class AsyncTail:
     """A tail that runs: its batches one at a time."""
 
-    def __init__(self, plan: Plan[None], channel: AsyncChannel) -> None:
+    def __init__(self, plan: TailPlan[None], channel: AsyncChannel) -> None:
         self._plan = plan
         self._channel = channel
 

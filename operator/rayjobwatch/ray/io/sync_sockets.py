@@ -12,7 +12,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from rayjobwatch.ray.settings import Settings, pool_options
+from rayjobwatch.ray.io.connection import ConnectionSettings, pool_options
 
 SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
@@ -116,6 +116,6 @@ class TrackedBackend(httpcore.NetworkBackend):
 class PooledTransport(httpx.HTTPTransport):
     """httpx's transport with our sockets under it."""
 
-    def __init__(self, settings: Settings, backend: TrackedBackend, connections: int) -> None:
+    def __init__(self, settings: ConnectionSettings, backend: TrackedBackend, connections: int) -> None:
         # Not calling super(): it would build a pool whose sockets nobody else can reach.
         self._pool = httpcore.ConnectionPool(**pool_options(settings, connections), network_backend=backend)

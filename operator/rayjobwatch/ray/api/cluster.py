@@ -1,14 +1,14 @@
-"""Ray's state API: nodes, tasks, actors, placement groups, and the cluster's resources."""
+"""What Ray is asked about the cluster: its version, nodes, tasks, actors, placement groups, and resources."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
+from rayjobwatch.ray.api.records import RayVersion, Record, version_of
 from rayjobwatch.ray.errors import InvalidInputError, NotFoundError, ServerError, last_line
 from rayjobwatch.ray.inputs import check_count, check_id
-from rayjobwatch.ray.jobs import Record
-from rayjobwatch.ray.wire import LARGEST_LIST, Plan, Request, Response, error_of, fetch_json, json_of
+from rayjobwatch.ray.plan import LARGEST_LIST, Plan, Request, Response, error_of, fetch_json, json_of
 
 MOST_ROWS: Final = 10_000
 Filter = tuple[str, str, Any]
@@ -57,6 +57,12 @@ class StateList(list[RowT], Generic[RowT]):
         self.total = total
         self.truncated = truncated
         self.warnings = tuple(warnings)
+
+
+def get_version() -> Plan[RayVersion]:
+    """Ask for the versions of Ray and of its API."""
+    operation = "get_version"
+    return version_of((yield from fetch_json(Request(operation=operation, path="/api/version"))), operation)
 
 
 def list_state(

@@ -8,35 +8,20 @@ from typing import Any, Final, TypeVar
 import httpcore
 import httpx
 
-from rayjobwatch.ray.cursor import START
-from rayjobwatch.ray.errors import (
-    STALE,
-    TRANSPORT_FAILURES,
-    ClientClosedError,
-    ClientError,
-    ServerError,
-    UnavailableError,
-    failure_of,
-    no_slot,
+from rayjobwatch.ray.api.records import JobDetails
+from rayjobwatch.ray.errors import ClientClosedError, ClientError, ServerError, UnavailableError
+from rayjobwatch.ray.io.connection import (
+    CONNECTIONS_OF_A_TAIL,
+    READING_CONNECTIONS,
+    SHARED_CONNECTIONS,
+    ConnectionSettings,
 )
-from rayjobwatch.ray.jobs import JobDetails
-from rayjobwatch.ray.lines import LogBatch
-from rayjobwatch.ray.net_sync import PooledTransport, TrackedBackend
-from rayjobwatch.ray.settings import CONNECTIONS_OF_A_TAIL, READING_CONNECTIONS, SHARED_CONNECTIONS, Settings
-from rayjobwatch.ray.wire import (
-    Blocking,
-    Connected,
-    Effect,
-    Lookup,
-    Open,
-    Plan,
-    Read,
-    Request,
-    Response,
-    Wait,
-    Write,
-    advance,
-)
+from rayjobwatch.ray.io.failures import STALE, TRANSPORT_FAILURES, failure_of, no_slot
+from rayjobwatch.ray.io.sync_sockets import PooledTransport, TrackedBackend
+from rayjobwatch.ray.plan import Blocking, Open, Plan, Read, Request, Response, Wait, Write, advance
+from rayjobwatch.ray.tail.cursor import START
+from rayjobwatch.ray.tail.effects import Connected, Lookup, TailEffect, TailPlan
+from rayjobwatch.ray.tail.lines import LogBatch
 
 T = TypeVar("T")
 SyncLookup = Callable[[str], JobDetails]
@@ -45,10 +30,10 @@ _CHUNK: Final = 1 << 18
 _NOTHING: Final = LogBatch((), START)
 
 
-class SyncTransport:
+class SyncRunner:
     """Sends requests for one client and knows everything that is open."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
         self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(settings.max_websocket_tails)
@@ -81,7 +66,7 @@ class SyncTransport:
             channel.end()
 
     def stream(
-        self, plan: Plan[None], lookup: SyncLookup, *, connect_now: bool = False
+        self, plan: TailPlan[None], lookup: SyncLookup, *, connect_now: bool = False
     ) -> Generator[LogBatch, None, None]:
         """Run a tail; yield its batches. `connect_now`: find its source before this returns."""
         batches = self._batches(plan, SyncChannel(self, lookup), connect_now=connect_now)
@@ -89,12 +74,12 @@ class SyncTransport:
             next(batches, None)
         return batches
 
-    def readings(self, plan: Plan[None]) -> Generator[LogBatch, None, None]:
+    def readings(self, plan: TailPlan[None]) -> Generator[LogBatch, None, None]:
         """Run one reading of a log, over connections that are kept for the next ones; yield its batches."""
         return self._batches(plan, SyncChannel(self, pool=self._reading), connect_now=False)
 
     def _batches(
-        self, plan: Plan[None], channel: "SyncChannel", *, connect_now: bool
+        self, plan: TailPlan[None], channel: "SyncChannel", *, connect_now: bool
     ) -> Generator[LogBatch, None, None]:
         try:
             effect = next(plan)
@@ -192,9 +177,9 @@ class SyncChannel:
     """
 
     def __init__(
-        self, transport: SyncTransport, lookup: SyncLookup | None = None, pool: PooledTransport | None = None
+        self, runner: SyncRunner, lookup: SyncLookup | None = None, pool: PooledTransport | None = None
     ) -> None:
-        self._transport = transport
+        self._runner = runner
         self._lookup = lookup
         self._open: httpx.Response | None = None
         self._body: Iterator[bytes] | None = None
@@ -203,27 +188,27 @@ class SyncChannel:
         self._pool = pool
         self._has_own_pool = pool is None
 
-    def carry_out(self, effect: Effect) -> Any:
+    def carry_out(self, effect: TailEffect) -> Any:
         """Carry out an effect; return its result, or the `ClientError` that it ended in."""
         try:
             return self._do(effect)
         except ClientError as error:
             return error
 
-    def _do(self, effect: Effect) -> Any:
+    def _do(self, effect: TailEffect) -> Any:
         match effect:
             case Read(quiet):
                 return self._read(quiet)
             case Wait(seconds):
-                return self._transport.wait(seconds)
+                return self._runner.wait(seconds)
             case Blocking(work):
                 return work()
             case Lookup(job_id):
                 assert self._lookup is not None  # noqa: S101
                 return self._lookup(job_id)
             case Request():
-                total = self._transport.settings.total_of(effect)
-                return self._transport.within(total, effect.operation, lambda: self._transport.exchange(effect))
+                total = self._runner.settings.total_of(effect)
+                return self._runner.within(total, effect.operation, lambda: self._runner.exchange(effect))
             case Open(request):
                 return self._start(request)
             case Write(data):
@@ -237,12 +222,12 @@ class SyncChannel:
         self.close()
         self._request = request
         if request.queue is not None:
-            self._give_back = self._transport.take_slot(request.operation, request.queue)
-        seconds = self._transport.settings.head_within(request)
+            self._give_back = self._runner.take_slot(request.operation, request.queue)
+        seconds = self._runner.settings.head_within(request)
         if self._pool is None:
-            self._pool = self._transport.new_pool(CONNECTIONS_OF_A_TAIL)
+            self._pool = self._runner.new_pool(CONNECTIONS_OF_A_TAIL)
         pool = self._pool
-        answer = self._transport.within(seconds, request.operation, lambda: self._transport.send(request, pool))
+        answer = self._runner.within(seconds, request.operation, lambda: self._runner.send(request, pool))
         self._open = answer
         self._body = answer.iter_raw() if answer.status_code != 101 else None
         return Response(answer.status_code, answer.headers)
@@ -251,10 +236,10 @@ class SyncChannel:
         assert self._request is not None  # noqa: S101
         operation, body = self._request.operation, self._body
         if body is not None:
-            read = self._transport.settings.limits_of(self._request)["read"]
-            return self._transport.within(read, operation, lambda: next(body, b""))
-        seconds = quiet or self._transport.settings.timeout.read
-        return self._transport.within(seconds + 1, operation, lambda: self._receive(seconds))
+            read = self._runner.settings.limits_of(self._request)["read"]
+            return self._runner.within(read, operation, lambda: next(body, b""))
+        seconds = quiet or self._runner.settings.timeout.read
+        return self._runner.within(seconds + 1, operation, lambda: self._receive(seconds))
 
     def _receive(self, seconds: float) -> bytes | None:
         assert self._open is not None  # noqa: S101
@@ -267,8 +252,8 @@ class SyncChannel:
     def _write(self, data: bytes) -> None:
         assert self._open is not None  # noqa: S101
         assert self._request is not None  # noqa: S101
-        stream, seconds = self._open.extensions["network_stream"], self._transport.settings.timeout.read
-        self._transport.within(seconds, self._request.operation, lambda: stream.write(data, timeout=seconds))
+        stream, seconds = self._open.extensions["network_stream"], self._runner.settings.timeout.read
+        self._runner.within(seconds, self._request.operation, lambda: stream.write(data, timeout=seconds))
 
     def close(self) -> None:
         """Drop what is open."""

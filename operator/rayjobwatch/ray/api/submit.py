@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rayjobwatch.ray.endpoints import get_job
+from rayjobwatch.ray.api.jobs import get_job
+from rayjobwatch.ray.api.packaging import Package, pack
 from rayjobwatch.ray.errors import (
     InvalidInputError,
     JobStateError,
@@ -19,8 +20,7 @@ from rayjobwatch.ray.errors import (
     without_variables,
 )
 from rayjobwatch.ray.inputs import check_new_id
-from rayjobwatch.ray.packaging import Package, pack
-from rayjobwatch.ray.wire import Blocking, Plan, Request, Response, error_of, json_of, send
+from rayjobwatch.ray.plan import Blocking, Plan, Request, Response, error_of, json_of, send
 
 _UPLOAD_SECONDS: Final = 600.0
 _NUMBERS: Final = ("entrypoint_num_cpus", "entrypoint_num_gpus", "entrypoint_memory")

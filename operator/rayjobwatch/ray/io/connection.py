@@ -1,7 +1,7 @@
 """How a client reaches its dashboard: address, credentials, TLS, proxy. Checked once, shared by both flavours."""
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -11,7 +11,7 @@ import httpx
 
 from rayjobwatch.ray.errors import InvalidInputError
 from rayjobwatch.ray.inputs import Timeout, check_count, check_token, check_url, timeout_of
-from rayjobwatch.ray.wire import Request
+from rayjobwatch.ray.plan import Request
 
 # Plain calls share a few connections; a tail has its own (httpcore's pool takes quadratic time in its connections).
 SHARED_CONNECTIONS: Final = 10
@@ -20,16 +20,10 @@ CONNECTIONS_OF_A_TAIL: Final = 3
 READING_CONNECTIONS: Final = 8
 USER_AGENT: Final = "rayjobwatch"
 Verify = bool | str | ssl.SSLContext
-AgentFilter = Callable[[str], bool]
-
-
-def any_agent(_address: str) -> bool:
-    """Allow every agent that the dashboard names."""
-    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ConnectionSettings:
     """Where requests go and what they carry. `repr` shows no secret."""
 
     base_url: str
@@ -51,7 +45,7 @@ class Settings:
         headers: Mapping[str, str] | None,
         proxy: str | None,
         max_websocket_tails: int,
-    ) -> "Settings":
+    ) -> "ConnectionSettings":
         """Check what the caller gave; 400 for what is wrong."""
         return cls(
             base_url=check_url(base_url),
@@ -112,7 +106,7 @@ class Settings:
         return request.total or limits["connect"] + limits["read"]
 
 
-def pool_options(settings: Settings, connections: int) -> dict[str, Any]:
+def pool_options(settings: ConnectionSettings, connections: int) -> dict[str, Any]:
     """Return how a connection pool of either flavour is made."""
     return {
         "ssl_context": settings.tls,

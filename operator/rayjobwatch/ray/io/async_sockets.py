@@ -12,12 +12,12 @@ from typing import Any, Final, cast
 import httpcore
 import httpx
 
-from rayjobwatch.ray.settings import Settings, pool_options
+from rayjobwatch.ray.io.connection import ConnectionSettings, pool_options
 
 _MOST_BUFFERED: Final = 1 << 19
 
 
-class Wire(asyncio.Protocol):
+class Inbox(asyncio.Protocol):
     """What came in, chunk by chunk as asyncio read it. Reading stops while half a MiB waits to be taken."""
 
     def __init__(self) -> None:
@@ -91,8 +91,8 @@ class Wire(asyncio.Protocol):
 class AsyncTrackedStream(httpcore.AsyncNetworkStream):
     """A connection as httpcore wants it."""
 
-    def __init__(self, wire: Wire, transport: asyncio.Transport, backend: "AsyncTrackedBackend") -> None:
-        self._wire = wire
+    def __init__(self, inbox: Inbox, transport: asyncio.Transport, backend: "AsyncTrackedBackend") -> None:
+        self._inbox = inbox
         self._transport = transport
         self._backend = backend
         backend.streams.add(self)
@@ -101,7 +101,7 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
         """Read what is there, or wait for it; asyncio's chunks (256 KiB at most) are not cut to `max_bytes`."""
         try:
             async with asyncio.timeout(timeout):
-                return await self._wire.read()
+                return await self._inbox.read()
         except TimeoutError:
             raise httpcore.ReadTimeout from None
         except OSError as error:
@@ -112,7 +112,7 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
         try:
             async with asyncio.timeout(timeout):
                 self._transport.write(buffer)
-                await self._wire.drain()
+                await self._inbox.drain()
         except TimeoutError:
             raise httpcore.WriteTimeout from None
         except OSError as error:
@@ -138,14 +138,16 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                secure = await loop.start_tls(self._transport, self._wire, ssl_context, server_hostname=server_hostname)
+                secure = await loop.start_tls(
+                    self._transport, self._inbox, ssl_context, server_hostname=server_hostname
+                )
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:
             raise httpcore.ConnectError from error
         if secure is None:
             raise httpcore.ConnectError
-        self._wire.transport = self._transport = secure
+        self._inbox.transport = self._transport = secure
         return self
 
     def get_extra_info(self, info: str) -> Any:
@@ -182,14 +184,14 @@ class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):
         local = None if local_address is None else (local_address, 0)
         try:
             async with asyncio.timeout(timeout):
-                transport, wire = await loop.create_connection(Wire, host, port, local_addr=local)
+                transport, inbox = await loop.create_connection(Inbox, host, port, local_addr=local)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:
             raise httpcore.ConnectError from error
         for option in socket_options or ():
             transport.get_extra_info("socket").setsockopt(*option)
-        return AsyncTrackedStream(wire, transport, self)
+        return AsyncTrackedStream(inbox, transport, self)
 
     async def sleep(self, seconds: float) -> None:
         """Wait; httpcore does so only between retries, which are off."""
@@ -199,7 +201,7 @@ class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):
 class AsyncPooledTransport(httpx.AsyncHTTPTransport):
     """httpx's transport with our sockets under it."""
 
-    def __init__(self, settings: Settings, backend: AsyncTrackedBackend, connections: int) -> None:
+    def __init__(self, settings: ConnectionSettings, backend: AsyncTrackedBackend, connections: int) -> None:
         # Not calling super(): it would build a pool whose sockets nobody else can reach.
         self._pool = httpcore.AsyncConnectionPool(**pool_options(settings, connections), network_backend=backend)
 

@@ -2,43 +2,46 @@
 
 from typing import Final
 
-from rayjobwatch.ray.cursor import TextCursor
-from rayjobwatch.ray.endpoints import check_raw_files, log_file, log_socket
+from rayjobwatch.ray.api.logs import log_socket
 from rayjobwatch.ray.errors import ServerError, TailEndedError, UnavailableError
-from rayjobwatch.ray.frames import FrameReader, check_handshake, new_key
-from rayjobwatch.ray.seek import TextSeeker, text_size
-from rayjobwatch.ray.tail_state import Rung, TailState
-from rayjobwatch.ray.wire import Close, Open, Plan, Read, Response, Write, error_of
+from rayjobwatch.ray.plan import Close, Open, Read, Response, Write, error_of
+from rayjobwatch.ray.tail.byte_source import file_request
+from rayjobwatch.ray.tail.cursor import TextCursor
+from rayjobwatch.ray.tail.effects import TailPlan
+from rayjobwatch.ray.tail.progress import Progress
+from rayjobwatch.ray.tail.seek import TextSeeker, text_size
+from rayjobwatch.ray.tail.spec import Rung
+from rayjobwatch.ray.tail.websocket import FrameReader, check_handshake, new_key
 
 _CLOSES_WITHIN: Final = 15.0
 CAUSES: Final = "(a byte that is not UTF-8, or a line of more than 4 MiB): use protocol 'auto' or 'http'"
 
 
-def read_socket(tail: TailState, connect: float, *, until_over: bool, may_wait: bool) -> Plan[None]:
+def read_socket(progress: Progress, connect: float, *, until_over: bool, may_wait: bool) -> TailPlan[None]:
     """Read the text tail until the server closes it, or with `until_over` until the job is over and all is quiet.
 
     A server whose job is over closes its tails some seconds later; one that does not is left after 15 s.
     """
     key = new_key()
-    request = log_socket(tail.spec.job_id, key, connect, queue=connect if may_wait else 0.0)
+    request = log_socket(progress.spec.job_id, key, connect, queue=connect if may_wait else 0.0)
     head: Response = yield Open(request)
     if head.status != 101:
         yield Close()
         raise error_of(head, request.operation)
     check_handshake(head.headers, key, request.operation)
-    yield from tail.opened(Rung.SOCKET)
+    yield from progress.opened(Rung.SOCKET)
     over_since: float | None = None
-    text = _Text(tail)
+    text = _Text(progress)
     while not text.closed:
-        data: bytes | None = yield Read(tail.spec.look_every)
+        data: bytes | None = yield Read(progress.spec.look_every)
         if data:
             yield from text.take(data)
         elif data is not None:
             raise UnavailableError(f"{request.operation}: the connection was lost")
         else:
-            yield from tail.look_if_due()
-            over_since = tail.clock() if tail.over and over_since is None else over_since
-            if over_since is not None and (until_over or tail.clock() - over_since > _CLOSES_WITHIN):
+            yield from progress.look_if_due()
+            over_since = progress.clock() if progress.over and over_since is None else over_since
+            if over_since is not None and (until_over or progress.clock() - over_since > _CLOSES_WITHIN):
                 break
     yield Close()
     text.check_reached()
@@ -47,10 +50,10 @@ def read_socket(tail: TailState, connect: float, *, until_over: bool, may_wait: 
 class _Text:
     """The text of one connection: skips what an earlier one brought, hands on the rest."""
 
-    def __init__(self, tail: TailState) -> None:
-        cursor = tail.log.cursor
-        tail.log.go_on_at(cursor)
-        self._tail = tail
+    def __init__(self, progress: Progress) -> None:
+        cursor = progress.log.cursor
+        progress.log.go_on_at(cursor)
+        self._progress = progress
         self._reader = FrameReader()
         anchor = cursor.anchor if isinstance(cursor, TextCursor) else None
         self._seeker: TextSeeker | None = TextSeeker(cursor.text_offset, anchor)
@@ -62,7 +65,7 @@ class _Text:
         """Whether the server said that it closes."""
         return self._reader.closed
 
-    def take(self, data: bytes) -> Plan[None]:
+    def take(self, data: bytes) -> TailPlan[None]:
         """Give out the lines in `data`."""
         pieces, frames = self._reader.feed(data)
         while self._reader.replies:
@@ -77,7 +80,7 @@ class _Text:
         """Raise if the server did not even bring what was read before."""
         if self._seeker is not None and not self._is_reached(self._seeker):
             raise TailEndedError(
-                f"the server's log tail of {self._tail.spec.job_id!r} does not reach any more what it had brought "
+                f"the server's log tail of {self._progress.spec.job_id!r} does not reach any more what it had brought "
                 f"before {CAUSES}"
             )
 
@@ -89,27 +92,24 @@ class _Text:
         return True
 
     def _found(self, seeker: TextSeeker) -> None:
-        self._tail.log.go_on_at(seeker.text_cursor)
+        self._progress.log.go_on_at(seeker.text_cursor)
         self._seeker = None
 
-    def _feed(self, pieces: list[bytes], frames: int) -> Plan[None]:
-        log = self._tail.log
+    def _feed(self, pieces: list[bytes], frames: int) -> TailPlan[None]:
+        log = self._progress.log
         allowed = log.meter.admit("messages", frames)
         if allowed < frames:
             pieces = pieces[: len(pieces) - frames + allowed]
         if any(pieces):
-            yield from self._tail.feed(b"".join(pieces))
+            yield from self._progress.feed(b"".join(pieces))
         if allowed < frames:
             raise log.meter.exceeded("messages")
 
 
-def unread_text(tail: TailState, connect: float) -> Plan[int]:
+def unread_text(progress: Progress, connect: float) -> TailPlan[int]:
     """Return how much text the log file holds beyond what the text tail brought."""
-    if not tail.files_are_raw:
-        yield from check_raw_files()
-        tail.files_are_raw = True
-    cursor = tail.log.cursor
-    request = log_file(tail.job, connect)
+    cursor = progress.log.cursor
+    request = yield from file_request(progress, connect)
     head: Response = yield Open(request)
     if head.status != 200:
         yield Close()
@@ -124,4 +124,4 @@ def unread_text(tail: TailState, connect: float) -> Plan[int]:
     yield Close()
     if rest is None:
         size = text_size(seeker.finish())
-    return max(size - tail.log.held_size, 0)
+    return max(size - progress.log.held_size, 0)

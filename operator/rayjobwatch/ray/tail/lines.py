@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
-from rayjobwatch.ray.cursor import START, ByteCursor, Cursor, TextCursor
-from rayjobwatch.ray.limits import StreamLimits, StreamMeter
+from rayjobwatch.ray.tail.cursor import START, ByteCursor, Cursor, TextCursor
+from rayjobwatch.ray.tail.limits import StreamLimits, StreamMeter
 
 _WIDEST: Final = 1 << 18
 ANCHOR_BYTES: Final = 64

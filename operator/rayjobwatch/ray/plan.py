@@ -1,8 +1,25 @@
 """What the client wants done, said without doing it.
 
-An operation is a *plan*: a generator that yields effects and is sent their results (a `ClientError` is thrown
-into it). It holds every decision and no I/O, so that the sync and the async client run the same plans, and
-tests run them without a network.
+An operation is a *plan*: a generator that yields *effects* and is sent their outcomes (a `ClientError` is thrown
+into it). It holds every decision and no I/O, so that the sync and the async client run the same plans, and tests
+run them without a network. A plan that asks for Ray's version:
+
+    >>> def ray_version() -> Plan[str]:
+    ...     answer = yield from fetch_json(Request(operation="ray_version", path="/api/version"))
+    ...     return str(answer["ray_version"])
+
+Whoever runs it carries out each effect and tells the plan what came of it; the runners in `io` send the request,
+here we only look at it and make the answer up:
+
+    >>> plan = ray_version()
+    >>> effect = next(plan)
+    >>> effect.method, effect.path
+    ('GET', '/api/version')
+    >>> try:
+    ...     advance(plan, Response(200, body=b'{"ray_version": "2.60.0"}'))
+    ... except StopIteration as end:
+    ...     end.value
+    '2.60.0'
 """
 
 import json
@@ -11,10 +28,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from rayjobwatch.ray.errors import ClientError, ServerError, answer_error
-from rayjobwatch.ray.jobs import JobDetails
-from rayjobwatch.ray.lines import LogBatch
 
 T = TypeVar("T")
+EffectT = TypeVar("EffectT")
 
 LARGEST_LIST: Final = 64 << 20
 
@@ -92,25 +108,21 @@ class Blocking:
     work: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Ask for the job's present state; returns `JobDetails`."""
-
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The tail has found its source (only a mark: nothing is done)."""
-
-
-Effect: TypeAlias = Request | Open | Read | Write | Close | Wait | Blocking | Lookup | Connected | LogBatch
+Effect: TypeAlias = Request | Open | Read | Write | Close | Wait | Blocking
 Plan: TypeAlias = Generator[Effect, Any, T]
 
 
-def advance(plan: Plan[T], outcome: Any) -> Effect:
+def advance(plan: Generator[EffectT, Any, Any], outcome: Any) -> EffectT:
     """Tell a plan the outcome of its last effect; return the next. `StopIteration` carries the plan's result."""
     return plan.throw(outcome) if isinstance(outcome, ClientError) else plan.send(outcome)
+
+
+def backoff(failures: int, chance: float) -> float:
+    """Return the seconds to wait after so many failures in a row (1, 2, ...): 0.5 doubled up to 8, give or take 30 %.
+
+    chance: a random number from 0 to 1.
+    """
+    return 0.25 * 2.0 ** min(failures, 5) * (0.7 + 0.6 * chance)
 
 
 def send(request: Request, *expected: int) -> Plan[Response]:
@@ -125,12 +137,6 @@ def fetch_json(request: Request) -> Plan[Any]:
     """Send a request whose answer is JSON."""
     response = yield from send(request)
     return json_of(response, request.operation)
-
-
-def look_up(job_id: str) -> Plan[JobDetails]:
-    """Ask for the state of a job."""
-    job: JobDetails = yield Lookup(job_id)
-    return job
 
 
 def json_of(response: Response, operation: str) -> Any:

@@ -1,23 +1,13 @@
 """Finding, in a log that is sent again from its start, the place where reading stopped. Pure."""
 
 from collections import deque
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
-from rayjobwatch.ray.cursor import ByteCursor, TextCursor
 from rayjobwatch.ray.errors import ServerError
-from rayjobwatch.ray.lines import ANCHOR_BYTES, anchor_of
+from rayjobwatch.ray.tail.cursor import ByteCursor, TextCursor
+from rayjobwatch.ray.tail.lines import ANCHOR_BYTES, anchor_of
 
 _WINDOW: Final = 1 << 16
-
-
-class Seeker(Protocol):
-    """Is fed a log from its start until a place is found."""
-
-    def feed(self, chunk: bytes) -> bytes | None:
-        """Return what follows the place, None before it is reached."""
-
-    def finish(self) -> bytes | None:
-        """At the end of the log: return what follows the place, or raise because it was not reached."""
 
 
 class ByteSeeker:
@@ -121,6 +111,9 @@ class TextSeeker:
         self.text_cursor = TextCursor(self.cursor.text_offset, _anchor(last) if done else 0)
         rest, self._window = self._window[end:], b""
         return rest
+
+
+Seeker: TypeAlias = ByteSeeker | TextSeeker
 
 
 def _anchor(block: bytes) -> int:

@@ -4,26 +4,23 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from rayjobwatch.ray.api.records import Record
 from rayjobwatch.ray.errors import (
-    ClientClosedError,
+    ClientError,
     InvalidInputError,
     NotFoundError,
     RefusedError,
     RequestTimeoutError,
     ServerError,
-    ThrottledError,
-    UnavailableError,
     last_line,
     without_variables,
 )
 from rayjobwatch.ray.inputs import check_seconds
-from rayjobwatch.ray.jobs import Record
-from rayjobwatch.ray.wire import LARGEST_LIST, Plan, Request, Response, Wait, error_of, fetch_json
+from rayjobwatch.ray.plan import LARGEST_LIST, Plan, Request, Response, Wait, error_of, fetch_json
 
 _PATH: Final = "/api/serve/applications/"
 _KEPT: Final = ("proxy_location", "http_options", "grpc_options", "logging_config", "target_capacity")
 _NOWHERE: Final = "rayjobwatch_application_to_be_deleted:app"
-_PASSING: Final = (UnavailableError, RequestTimeoutError, ThrottledError, ServerError)
 _START_OF_SERVE: Final = 60.0
 
 
@@ -181,10 +178,8 @@ def delete_application(name: str, wait: float | None, clock: Callable[[], float]
         try:
             if name not in (yield from _look(operation)).apps:
                 return
-        except ClientClosedError:
-            raise
-        except _PASSING:
-            if clock() >= until:
+        except ClientError as error:
+            if not error.transient or clock() >= until:
                 raise
         if clock() >= until:
             raise RequestTimeoutError(f"{operation}: after {wait:g} s it is not gone yet")

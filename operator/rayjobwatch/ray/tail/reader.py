@@ -1,26 +1,22 @@
 """Reading a log now and then, each time from where the last reading stopped to the log's present end.
 
 For those who watch many logs at a pace of their own, without a task or a connection for each. A tail goes on by
-itself and is quicker; see `tail`.
+itself and is quicker; see `follow`.
 """
 
 from collections.abc import Callable
 from typing import Final
 
-from rayjobwatch.ray.cursor import Cursor
-from rayjobwatch.ray.endpoints import check_raw_files, may_ask
-from rayjobwatch.ray.errors import (
-    ClientClosedError,
-    ClientError,
-    JobStateError,
-    RequestTimeoutError,
-    ServerError,
-    UnavailableError,
-)
-from rayjobwatch.ray.jobs import JobDetails, JobType
-from rayjobwatch.ray.tail_bytes import read_bytes
-from rayjobwatch.ray.tail_state import TRANSIENT, Rung, TailSpec, TailState
-from rayjobwatch.ray.wire import Close, Plan
+from rayjobwatch.ray.api.logs import check_raw_files, is_of_the_source, may_ask
+from rayjobwatch.ray.api.records import JobDetails, JobType
+from rayjobwatch.ray.errors import ClientError, JobStateError, RequestTimeoutError, ServerError, UnavailableError
+from rayjobwatch.ray.inputs import AgentFilter
+from rayjobwatch.ray.plan import Close
+from rayjobwatch.ray.tail.byte_source import read_bytes
+from rayjobwatch.ray.tail.cursor import Cursor
+from rayjobwatch.ray.tail.effects import TailPlan
+from rayjobwatch.ray.tail.progress import Progress
+from rayjobwatch.ray.tail.spec import Rung, TailSpec
 
 _AGENT_REST: Final = 30.0
 _MOST_AGENTS: Final = 1000
@@ -30,7 +26,7 @@ _QUICK_CONNECT: Final = 2.0
 class Sources:
     """What the readers of one client know of their sources together: agents that do not answer are left alone."""
 
-    def __init__(self, agents: Callable[[str], bool] | None, clock: Callable[[], float]) -> None:
+    def __init__(self, agents: AgentFilter | None, clock: Callable[[], float]) -> None:
         self.files_are_raw = False
         self._agents = agents
         self._clock = clock
@@ -60,46 +56,46 @@ class LogReading:
     def __init__(self, spec: TailSpec, sources: Sources, clock: Callable[[], float]) -> None:
         self.whole_bytes = 0
         self.is_readable = True
-        self._state = TailState(spec, clock)
+        self._progress = Progress(spec, clock)
         self._sources = sources
 
     @property
     def cursor(self) -> Cursor:
         """The place after the last line that was given out."""
-        return self._state.log.cursor
+        return self._progress.log.cursor
 
-    def read(self, job: JobDetails) -> Plan[None]:
+    def read(self, job: JobDetails) -> TailPlan[None]:
         """Yield the lines that the log of `job` has now; of a job that is over also what follows its last line end."""
-        state = self._state
-        state.job = job
+        progress = self._progress
+        progress.job = job
         if job.type is JobType.DRIVER:
             raise JobStateError(f"job {job.job_id!r} was not submitted through the Jobs API: it has no log")
         if (job.driver_node_id or job.driver_agent_http_address) and not (yield from self._read_agent(job)):
             yield from self._read_file()
-        if state.over:
-            yield from state.finish()
+        if progress.over:
+            yield from progress.finish()
 
-    def _read_file(self) -> Plan[None]:
+    def _read_file(self) -> TailPlan[None]:
         if not self._sources.files_are_raw:
             try:
                 self._sources.files_are_raw = yield from check_raw_files()
             except ServerError:
                 self.is_readable = False
                 raise
-        self._state.files_are_raw = True
-        yield from read_bytes(self._state, Rung.FILE, self._state.spec.timeout)
-        self.whole_bytes = self._state.furthest
+        self._progress.files_are_raw = True
+        yield from read_bytes(self._progress, Rung.FILE, self._progress.spec.timeout)
+        self.whole_bytes = self._progress.furthest
 
-    def _read_agent(self, job: JobDetails) -> Plan[bool]:
+    def _read_agent(self, job: JobDetails) -> TailPlan[bool]:
         """Read from the agent; return whether that worked."""
         agent = self._sources.agent_of(job)
         if agent is None:
             return False
         try:
-            yield from read_bytes(self._state, Rung.AGENT, min(self._state.spec.timeout, _QUICK_CONNECT))
-        except ClientClosedError:
-            raise
-        except TRANSIENT as error:
+            yield from read_bytes(self._progress, Rung.AGENT, min(self._progress.spec.timeout, _QUICK_CONNECT))
+        except ClientError as error:
+            if not is_of_the_source(error):
+                raise
             self._sources.failed(agent, error)
         else:
             self.whole_bytes, self.is_readable = 0, True
