@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -294,6 +296,27 @@ async def test_a_connection_that_went_stale_is_replaced_silently(fake: FakeDashb
     fake.on("GET", "/api/jobs/j", answer_and_leave)
     for _ in range(10):
         await client.get_job("j")
+
+
+class ModuleSearches(MetaPathFinder):
+    """Notes what the interpreter looks for in vain among the modules that it has."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def find_spec(self, fullname: str, *_: Any) -> None:
+        self.names.append(fullname)
+
+
+async def test_a_call_searches_no_module_on_the_disk(
+    fake: FakeDashboard, client: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Httpcore would, twice with every async request: it costs as much as the request."""
+    await client.list_jobs()
+    searches = ModuleSearches()
+    monkeypatch.setattr(sys, "meta_path", [searches, *sys.meta_path])
+    await client.list_jobs()
+    assert searches.names == []
 
 
 async def _forward(exchange: Exchange) -> None:

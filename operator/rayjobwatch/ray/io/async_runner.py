@@ -16,6 +16,7 @@ from rayjobwatch.ray.io.connection import (
     READING_CONNECTIONS,
     SHARED_CONNECTIONS,
     ConnectionSettings,
+    builder,
 )
 from rayjobwatch.ray.io.failures import STALE, TRANSPORT_FAILURES, failure_of, no_slot
 from rayjobwatch.ray.plan import Blocking, Open, Plan, Read, Request, Response, Wait, Write, advance
@@ -33,6 +34,7 @@ class AsyncRunner:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
+        self._build = builder(settings)
         self.closed = False
         self._scopes: set[asyncio.Timeout] = set()
         self._slots = asyncio.BoundedSemaphore(settings.max_websocket_tails)
@@ -139,11 +141,11 @@ class AsyncRunner:
             self._guard = guard(self._sockets.streams)
             await anext(self._guard)
         try:
-            return await pool.handle_async_request(self.settings.build(request))
+            return await pool.handle_async_request(self._build(request))
         except STALE:
             if request.method != "GET":
                 raise
-        return await pool.handle_async_request(self.settings.build(request))
+        return await pool.handle_async_request(self._build(request))
 
     async def take_slot(self, operation: str, seconds: float) -> Callable[[], None]:
         """Take one of the client's WebSocket slots; return what gives it back."""

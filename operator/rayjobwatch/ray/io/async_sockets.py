@@ -66,20 +66,28 @@ class Inbox(asyncio.Protocol):
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
-    async def read(self) -> bytes:
-        """Return the next chunk, b"" at the end."""
-        while not self._chunks:
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                return b""
+    async def filled(self) -> None:
+        """Wait until something came, or the end."""
+        while not self._chunks and not self._ended:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
+
+    def take(self) -> bytes | None:
+        """Return the next chunk, b"" at the end, None before anything came."""
+        if not self._chunks:
+            if self._error is not None:
+                raise self._error
+            return b"" if self._ended else None
         data = self._chunks.popleft()
         if self._size > _MOST_BUFFERED >= self._size - len(data) and self.transport is not None:
             self.transport.resume_reading()
         self._size -= len(data)
         return data
+
+    @property
+    def writable(self) -> bool:
+        """Whether what was written is nearly out."""
+        return self._writable.is_set() and self._error is None
 
     async def drain(self) -> None:
         """Wait until what was written is nearly out."""
@@ -100,19 +108,23 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
         """Read what is there, or wait for it; asyncio's chunks (256 KiB at most) are not cut to `max_bytes`."""
         try:
-            async with asyncio.timeout(timeout):
-                return await self._inbox.read()
+            if (data := self._inbox.take()) is None:
+                async with asyncio.timeout(timeout):
+                    await self._inbox.filled()
+                data = self._inbox.take()
         except TimeoutError:
             raise httpcore.ReadTimeout from None
         except OSError as error:
             raise httpcore.ReadError from error
+        return data or b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Write all of `buffer`."""
         try:
-            async with asyncio.timeout(timeout):
-                self._transport.write(buffer)
-                await self._inbox.drain()
+            self._transport.write(buffer)
+            if not self._inbox.writable:
+                async with asyncio.timeout(timeout):
+                    await self._inbox.drain()
         except TimeoutError:
             raise httpcore.WriteTimeout from None
         except OSError as error:

@@ -15,6 +15,7 @@ from rayjobwatch.ray.io.connection import (
     READING_CONNECTIONS,
     SHARED_CONNECTIONS,
     ConnectionSettings,
+    builder,
 )
 from rayjobwatch.ray.io.failures import STALE, TRANSPORT_FAILURES, failure_of, no_slot
 from rayjobwatch.ray.io.sync_sockets import PooledTransport, TrackedBackend
@@ -35,6 +36,7 @@ class SyncRunner:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
+        self._build = builder(settings)
         self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(settings.max_websocket_tails)
         self._sockets = TrackedBackend()
@@ -146,11 +148,11 @@ class SyncRunner:
         if self.closed:
             raise ClientClosedError(f"{request.operation}: the client is closed")
         try:
-            return pool.handle_request(self.settings.build(request))
+            return pool.handle_request(self._build(request))
         except STALE:
             if request.method != "GET" or self.closed:
                 raise
-        return pool.handle_request(self.settings.build(request))
+        return pool.handle_request(self._build(request))
 
     def take_slot(self, operation: str, seconds: float) -> Callable[[], None]:
         """Take one of the client's WebSocket slots; return what gives it back."""
