@@ -31,6 +31,10 @@ class Controller:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the process; it is at work as soon as it has found the API server."""
         with self.log.open("ab") as log:

@@ -26,12 +26,19 @@ START_ATTEMPTS = 3
 READY_TIMEOUT_SECONDS = 60.0
 ADMIN = "admin"
 ISSUER = "https://kubernetes.default.svc"
+CONTROLLER_USER = "system:serviceaccount:rayjobwatch-system:rayjobwatch"
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]}],
+    "rules": [
+        {"level": "None", "nonResourceURLs": ["*"]},
+        {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+        {"level": "Metadata", "verbs": ["get", "list", "watch"], "users": [CONTROLLER_USER]},
+    ],
 }
+# The default is to go on with a new file after 100 MB.
+AUDIT_LOG_MEGABYTES = 10_000
 
 
 class ControlPlane(Cluster):
@@ -100,9 +107,12 @@ class ControlPlane(Cluster):
         self._wait_until_ready()
 
     def audit_events(self, where: Callable[[dict[str, Any]], bool] = lambda _: True) -> list[dict[str, Any]]:
-        """Return the audit log so far: every write of every user (`user.username`, `verb`, `objectRef`), in order."""
-        lines = (self.directory / "audit.log").read_bytes().split(b"\n")[:-1]
-        return [event for line in lines if where(event := json.loads(line))]
+        """Return the audit log so far, in order: what was asked of objects (`user.username`, `verb`, `objectRef`).
+
+        It has every write of every user, and every read (get, list, watch) of the controller's ServiceAccount.
+        """
+        with (self.directory / "audit.log").open("rb") as lines:
+            return [event for line in lines if line.endswith(b"\n") and where(event := json.loads(line))]
 
     def _start_once(self, binaries: Binaries) -> None:
         etcd, apiserver = free_ports(2)
@@ -169,6 +179,7 @@ class ControlPlane(Cluster):
             *(f"--token-auth-file={directory / 'tokens.csv'}", "--authorization-mode=RBAC"),
             "--service-cluster-ip-range=10.96.0.0/16",
             *(f"--audit-policy-file={directory / 'audit-policy.json'}", f"--audit-log-path={directory / 'audit.log'}"),
+            f"--audit-log-maxsize={AUDIT_LOG_MEGABYTES}",
         ]
 
     def _controller_manager_flags(self) -> list[str]:

@@ -17,10 +17,15 @@ from tests.localcluster.rayhead import RayHead
 DOWN_TIMEOUT_SECONDS = 30.0
 
 
+def state_directory() -> Path:
+    """`$XDG_STATE_HOME/rayjobwatch`."""
+    base = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    return Path(base).absolute() / "rayjobwatch"
+
+
 def state_file() -> Path:
     """`$XDG_STATE_HOME/rayjobwatch/up.json`."""
-    base = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-    return Path(base).absolute() / "rayjobwatch" / "up.json"
+    return state_directory() / "up.json"
 
 
 @dataclass(frozen=True)

@@ -26,25 +26,20 @@ def install_crd(cluster: Cluster) -> None:
     cluster.apply(Path(real) / REAL_CRD if real else CRD, "--server-side")
 
 
-def create(cluster: Cluster, namespace: str, name: str, **spec: Any) -> None:
-    """Create a RayCluster as a user does: no status yet. `spec` adds to its spec or replaces parts of it."""
+def manifest(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
+    """Return a RayCluster as a user writes it. `spec` adds to its spec or replaces parts of it."""
     container = {"name": "ray-head", "image": f"rayproject/ray:{RAY_VERSION}"}
     head = {"rayStartParams": {}, "template": {"spec": {"containers": [container]}}}
-    manifest = {
+    return {
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"rayVersion": RAY_VERSION, "headGroupSpec": head} | spec,
     }
-    cluster.kubectl("create", "-f", "-", input=json.dumps(manifest))
 
 
-def create_head_service(cluster: Cluster, namespace: str, name: str, *, dashboard_port: bool = True) -> str:
-    """Create the headless head Service that the operator makes, owned by the RayCluster; returns its name.
-
-    Without `dashboard_port` it is the Service of a head container that declares other ports only.
-    """
-    owner = cluster.get("raycluster", name, "-n", namespace)["metadata"]
+def head_service_manifest(namespace: str, name: str, uid: str, *, dashboard_port: bool = True) -> dict[str, Any]:
+    """Return the headless head Service that the operator makes for the RayCluster with that uid, which owns it."""
     selector = {"ray.io/cluster": name, "ray.io/identifier": f"{name}-head", "ray.io/node-type": "head"}
     selector |= {"app.kubernetes.io/created-by": "kuberay-operator", "app.kubernetes.io/name": "kuberay"}
     ports = [
@@ -52,17 +47,53 @@ def create_head_service(cluster: Cluster, namespace: str, name: str, *, dashboar
         for port, number in PORTS.items()
         if dashboard_port or port != "dashboard"
     ]
-    reference = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": owner["uid"], "controller": True}
+    reference = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": uid, "controller": True}
     reference["blockOwnerDeletion"] = True
-    service = _head_service_name(name)
-    manifest = {
+    meta = {"name": _head_service_name(name), "namespace": namespace, "labels": selector}
+    return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": service, "namespace": namespace, "labels": selector, "ownerReferences": [reference]},
+        "metadata": meta | {"ownerReferences": [reference]},
         "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": selector, "ports": ports},
     }
-    cluster.kubectl("create", "-f", "-", input=json.dumps(manifest))
-    return service
+
+
+def ready_status(name: str, *, head_ip: str, pod_name: str | None = None) -> dict[str, Any]:
+    """Return the status of a RayCluster whose head pod runs and is ready, at that address."""
+    conditions = [
+        _condition("HeadPodReady", "True", "HeadPodRunningAndReady", ""),
+        _condition(
+            "RayClusterProvisioned",
+            "True",
+            "AllPodRunningAndReadyFirstTime",
+            "All Ray Pods are ready for the first time",
+        ),
+        *_NOT_SUSPENDED,
+    ]
+    head = {"podIP": head_ip, "podName": pod_name or _pod_name(name)}
+    head |= {"serviceIP": head_ip, "serviceName": _head_service_name(name)}
+    return {"state": "ready", "conditions": conditions, "head": head, "endpoints": _ENDPOINTS}
+
+
+def status_patch(status: dict[str, Any], generation: int) -> dict[str, Any]:
+    """Return the merge patch by which the operator sets a status."""
+    return {"status": status | {"observedGeneration": generation, "lastUpdateTime": _now()}}
+
+
+def create(cluster: Cluster, namespace: str, name: str, **spec: Any) -> None:
+    """Create a RayCluster as a user does: no status yet. `spec` adds to its spec or replaces parts of it."""
+    cluster.kubectl("create", "-f", "-", input=json.dumps(manifest(namespace, name, **spec)))
+
+
+def create_head_service(cluster: Cluster, namespace: str, name: str, *, dashboard_port: bool = True) -> str:
+    """Create the headless head Service that the operator makes, owned by the RayCluster; returns its name.
+
+    Without `dashboard_port` it is the Service of a head container that declares other ports only.
+    """
+    uid = cluster.get("raycluster", name, "-n", namespace)["metadata"]["uid"]
+    service = head_service_manifest(namespace, name, uid, dashboard_port=dashboard_port)
+    cluster.kubectl("create", "-f", "-", input=json.dumps(service))
+    return _head_service_name(name)
 
 
 def set_provisioning(cluster: Cluster, namespace: str, name: str) -> None:
@@ -82,21 +113,7 @@ def set_provisioning(cluster: Cluster, namespace: str, name: str) -> None:
 
 def set_head_ready(cluster: Cluster, namespace: str, name: str, *, head_ip: str, pod_name: str | None = None) -> None:
     """Set the status of a RayCluster whose head pod runs and is ready, at that address."""
-    conditions = [
-        _condition("HeadPodReady", "True", "HeadPodRunningAndReady", ""),
-        _condition(
-            "RayClusterProvisioned",
-            "True",
-            "AllPodRunningAndReadyFirstTime",
-            "All Ray Pods are ready for the first time",
-        ),
-        *_NOT_SUSPENDED,
-    ]
-    head = {"podIP": head_ip, "podName": pod_name or _pod_name(name)}
-    head |= {"serviceIP": head_ip, "serviceName": _head_service_name(name)}
-    _set_status(
-        cluster, namespace, name, {"state": "ready", "conditions": conditions, "head": head, "endpoints": _ENDPOINTS}
-    )
+    _set_status(cluster, namespace, name, ready_status(name, head_ip=head_ip, pod_name=pod_name))
 
 
 def replace_head(cluster: Cluster, namespace: str, name: str, *, head_ip: str) -> None:
@@ -133,10 +150,8 @@ def ready_cluster(cluster: Cluster, namespace: str, name: str, *, head_ip: str, 
 
 def _set_status(cluster: Cluster, namespace: str, name: str, status: dict[str, Any]) -> None:
     generation = cluster.get("raycluster", name, "-n", namespace)["metadata"]["generation"]
-    patch = {"status": status | {"observedGeneration": generation, "lastUpdateTime": _now()}}
-    cluster.kubectl(
-        *("patch", "raycluster", name, "-n", namespace, "--subresource=status", "--type=merge"), "-p", json.dumps(patch)
-    )
+    patch = json.dumps(status_patch(status, generation))
+    cluster.kubectl("patch", "raycluster", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> dict[str, str]:
