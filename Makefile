@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 SOURCES := operator tests
 
-.PHONY: help demo test test-slow unit check lint format bench requirements test-oldest lock clean
+.PHONY: help demo test test-slow unit check lint format bench bench-scale requirements test-oldest lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,10 +52,15 @@ format: $(READY) ## Format the sources.
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
-bench: $(READY) ## Measure the Ray client beside Ray's own, in one run.
+bench: $(READY) ## Measure the Ray client beside Ray's own, and the controller.
 	@$(BIN)/python -m tests.localcluster prepare
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.verdict
+	@$(BIN)/python -m tests.bench.scale
+
+bench-scale: $(READY) ## Measure the controller among many jobs (ARGS="moving --jobs 100"; ARGS=--help).
+	@$(BIN)/python -m tests.localcluster prepare
+	@$(BIN)/python -m tests.bench.scale $(ARGS)
 
 requirements: $(READY) ## Show which test checks which requirement of the Ray client.
 	@$(BIN)/python -m tests.requirements

@@ -1,0 +1,68 @@
+"""`make bench-scale`: run the scenarios, print the table, append each run to the history."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections import defaultdict
+from dataclasses import fields, replace
+
+from tests.bench.run import machine
+from tests.bench.scale import report
+from tests.bench.scale.scenarios import SCENARIOS, Outcome, Sizes
+
+RUNS = 2
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench-scale ARGS=", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs of each, of which the median counts (default: 2)")
+    parser.add_argument("--seed", type=int, default=1, help="what the jobs are made from (default: 1)")
+    sizes = parser.add_argument_group("sizes, in place of a scenario's own")
+    sizes.add_argument("--jobs", type=int)
+    sizes.add_argument("--dashboards", type=int)
+    sizes.add_argument("--shortest", type=float, help="seconds from a job's submission to its end, at least")
+    sizes.add_argument("--longest", type=float, help="... and at most")
+    sizes.add_argument("--rate", type=float, help="churn: jobs a second")
+    sizes.add_argument("--minutes", type=float, help="fleet: length of the steady time")
+    return parser.parse_args(arguments)
+
+
+def sizes_of(name: str, options: argparse.Namespace) -> Sizes:
+    """Return a scenario's sizes with what was given in place of its own."""
+    given = {each.name: value for each in fields(Sizes) if (value := getattr(options, each.name)) is not None}
+    return replace(SCENARIOS[name][1], **given)
+
+
+async def run_all(options: argparse.Namespace) -> tuple[dict[str, list[Outcome]], bool]:
+    """Run what was asked for; return the outcomes by scenario, and whether all was right."""
+    outcomes, is_right = defaultdict[str, list[Outcome]](list), True
+    for name in options.scenarios or SCENARIOS:
+        sizes = sizes_of(name, options)
+        for number in range(1, options.runs + 1):
+            try:
+                outcome = await SCENARIOS[name][0](name, sizes, options.seed + number - 1)
+            except RuntimeError as error:
+                print(f"{name}, run {number}: {error}", flush=True)
+                is_right = False
+                continue
+            report.remember(name, sizes, options.seed + number - 1, outcome)
+            print("\n".join(report.details(name, number, outcome)), flush=True)
+            outcomes[name].append(outcome)
+            is_right = is_right and not outcome.faults.any
+    return outcomes, is_right
+
+
+def main() -> int:
+    """Return 1 when anything told of a job was wrong."""
+    options = parse(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    print(f"Machine: {machine()}\nRuns: {options.runs}; CPU and RSS are the controller's process alone.", flush=True)
+    outcomes, is_right = asyncio.run(run_all(options))
+    print("\n" + "\n".join(report.table(outcomes)))
+    return 0 if is_right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""One run's world: a control plane, scripted dashboards as RayClusters, a watcher, and the controller."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench.run import ROOT
+from tests.bench.scale import audit, kube, usage
+from tests.bench.scale.jobs import Job
+from tests.bench.scale.plans import Plan, jobs_of
+from tests.bench.scale.records import HOST
+from tests.bench.scale.scripted import Scripted, scripted
+from tests.bench.scale.seen import Watcher
+from tests.cluster.conftest import SERVICE_ACCOUNT, SYSTEM_NAMESPACE
+from tests.cluster.controller import Controller
+from tests.cluster.watches import manifest
+from tests.localcluster import raycluster
+from tests.localcluster.controlplane import CONTROLLER_USER, ControlPlane
+from tests.localcluster.guard import descendants
+
+NAMESPACE = "bench"
+PROBE = "probe"
+QUIET_SECONDS = 30.0
+READY_SECONDS = 60.0
+EVENTS_SECONDS = 5.0
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A moment of a run: CPU seconds so far (the controller's, and those of what runs beside it), MiB, requests."""
+
+    at: float
+    cpu: float
+    beside: Mapping[str, float]
+    memory: float
+    peak: float
+    requests: Counter[str]
+
+
+class Arena:
+    """What scenarios run in. `problems` are what went wrong beside the verdicts."""
+
+    def __init__(self, plane: ControlPlane, client: kube.Kube, dashboards: Scripted) -> None:
+        self.problems: list[str] = []
+        self.watcher = Watcher(client, NAMESPACE)
+        self.created: dict[str, float] = {}
+        self._plane = plane
+        self._kube = client
+        self._dashboards = dashboards
+        self._controller: Controller | None = None
+
+    async def start_controller(self, *arguments: str) -> float:
+        """Start it once the machine is quiet; return when, without waiting for anything."""
+        busy = await asyncio.to_thread(usage.wait_until_quiet, QUIET_SECONDS)
+        if busy >= usage.QUIET_SHARE:
+            self.problems.append(f"the machine was not quiet: {busy:.0%} busy before the controller's start")
+        account = await asyncio.to_thread(self._plane.service_account_kubeconfig, SYSTEM_NAMESPACE, SERVICE_ACCOUNT)
+        for number, url in enumerate(self._dashboards.urls):
+            arguments += ("--dashboard-override", f"{NAMESPACE}/{cluster_name(number)}={url}")
+        self._controller = Controller(account, self._plane.directory / "controller.log", *arguments)
+        started = time.time()
+        self._controller.start()
+        return started
+
+    async def wait_ready(self) -> float:
+        """Return when a watch of no RayCluster got its first status: the controller is at work."""
+        await self.create_watch(PROBE, "nothing", "none")
+        if not await self.watcher.all([PROBE], lambda sight: bool(sight.first_state), time.time() + READY_SECONDS):
+            raise RuntimeError(f"the controller is not ready after {READY_SECONDS:.0f} s\n{self._tail()}")
+        return self.watcher.sights[PROBE].first_state or 0.0
+
+    async def remove_probe(self) -> None:
+        """Remove the watch by which the controller was seen to be ready."""
+        await self._kube.delete(f"{kube.WATCHES.format(NAMESPACE)}/{PROBE}")
+
+    async def create_clusters(self) -> None:
+        """Create a RayCluster with its head Service for each dashboard, as KubeRay leaves them."""
+        names = [cluster_name(number) for number in range(len(self._dashboards.urls))]
+        await asyncio.gather(*map(self._create_cluster, names))
+
+    async def create_watch(self, name: str, cluster: str, job_id: str) -> None:
+        """Create a RayJobWatch of one job."""
+        self.created[name] = time.time()
+        body = manifest(name, {"rayCluster": {"name": cluster}, "jobs": {"ids": [job_id]}})
+        await self._kube.create(kube.WATCHES.format(NAMESPACE), body)
+
+    async def load(self, plan: Plan) -> dict[str, Job]:
+        """Have the jobs of a plan on the dashboards; return them by the names of their watches."""
+        await self._dashboards.load(plan)
+        return {f"job-{number:05d}": job for number, job in enumerate(jobs_of(plan))}
+
+    async def create_watches(self, jobs: Mapping[str, Job]) -> None:
+        """Create a watch for each job as soon as it is submitted."""
+        async with asyncio.TaskGroup() as group:
+            for name, job in jobs.items():
+                await asyncio.sleep(max(0.0, job.submitted - time.time()))
+                group.create_task(self.create_watch(name, cluster_name(job.dashboard), job.id))
+
+    async def snapshot(self, at: float = 0.0) -> Snapshot:
+        """Take a snapshot at the time `at` (at once when that is past). RuntimeError when the controller is gone."""
+        await asyncio.sleep(max(0.0, at - time.time()))
+        counters = await self._dashboards.ask(do="counters")
+        if self._controller is None or not self._controller.is_running:
+            raise RuntimeError(f"the controller has ended\n{self._tail()}")
+        pid = self._controller.pid
+        plane = [below for guard in self._plane.pids for below in descendants(guard)]
+        beside = {"control plane": usage.cpu_seconds(plane), "dashboards": counters["cpu"]}
+        beside["bench"] = usage.cpu_seconds([os.getpid()])
+        now, cpu = time.time(), usage.cpu_seconds([pid])
+        return Snapshot(now, cpu, beside, *usage.memory_mib(pid), Counter(counters["requests"]))
+
+    async def events(self, enough: int) -> list[dict[str, Any]]:
+        """Return the Events, as soon as there are `enough` or after some seconds."""
+        until = time.time() + EVENTS_SECONDS
+        while True:
+            found = await self._kube.list(kube.EVENTS.format(NAMESPACE))
+            if len(found) >= enough or time.time() > until:
+                return found
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def api_requests(self, begin: float, end: float) -> Counter[str]:
+        """Count the controller's requests to the API server in a span of time."""
+        events = await asyncio.to_thread(self._plane.audit_events)
+        return audit.requests(events, CONTROLLER_USER, begin, end)
+
+    async def stop_controller(self) -> None:
+        """Stop it; that it does not end by itself is a problem."""
+        if self._controller:
+            try:
+                await asyncio.to_thread(self._controller.stop)
+            except AssertionError as error:
+                self.problems.append(str(error).splitlines()[0])
+
+    async def _create_cluster(self, name: str) -> None:
+        path = kube.CLUSTERS.format(NAMESPACE)
+        meta = (await self._kube.create(path, raycluster.manifest(NAMESPACE, name)))["metadata"]
+        service = raycluster.head_service_manifest(NAMESPACE, name, meta["uid"])
+        await self._kube.create(kube.SERVICES.format(NAMESPACE), service)
+        status = raycluster.ready_status(name, head_ip=HOST)
+        await self._kube.merge(f"{path}/{name}/status", raycluster.status_patch(status, meta["generation"]))
+
+    def _tail(self) -> str:
+        return self._controller.tail() if self._controller else ""
+
+
+def cluster_name(number: int) -> str:
+    """Return the name of the RayCluster of a dashboard."""
+    return f"ray-{number:03d}"
+
+
+@contextlib.asynccontextmanager
+async def arena(dashboards: int) -> AsyncIterator[Arena]:
+    """Start all of it but the controller; end all of it."""
+    with contextlib.ExitStack() as stack:
+        plane = await asyncio.to_thread(stack.enter_context, ControlPlane())
+        await asyncio.to_thread(_install, plane)
+        async with kube.connect(plane.kubeconfig) as client, scripted(dashboards) as running:
+            field = Arena(plane, client, running)
+            await field.create_clusters()
+            watching = asyncio.create_task(field.watcher.run())
+            try:
+                yield field
+            finally:
+                await field.stop_controller()
+                watching.cancel()
+
+
+def _install(plane: ControlPlane) -> None:
+    raycluster.install_crd(plane)
+    plane.apply(ROOT / "manifests" / "rbac", "--server-side")
+    plane.kubectl("create", "namespace", NAMESPACE)

@@ -1,0 +1,59 @@
+"""The way to the process of scripted dashboards."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+from tests.bench.run import ROOT
+from tests.bench.scale.plans import Plan
+
+ASK_SECONDS = 20
+ANSWER_BYTES = 1 << 24
+
+
+class Scripted:
+    """The scripted dashboards; `urls` are theirs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.pid = process.pid
+        self.urls: list[str] = []
+        self._process = process
+
+    async def ask(self, **command: Any) -> dict[str, Any]:
+        """Give a command, see `dashboards`; return the answer."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        async with asyncio.timeout(ASK_SECONDS):
+            answer: dict[str, Any] = json.loads(await self._process.stdout.readline())
+        return answer
+
+    async def load(self, plan: Plan) -> None:
+        """Have the jobs of a plan, and no others."""
+        await self.ask(do="load", plan=asdict(plan))
+
+
+@contextlib.asynccontextmanager
+async def scripted(count: int) -> AsyncIterator[Scripted]:
+    """Run that many dashboards in a process of their own."""
+    pipe = asyncio.subprocess.PIPE
+    command = ("-m", "tests.bench.scale.dashboards")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdin=pipe, stdout=pipe, cwd=ROOT, limit=ANSWER_BYTES
+    )
+    try:
+        running = Scripted(process)
+        running.urls = (await running.ask(do="open", count=count))["urls"]
+        yield running
+    finally:
+        assert process.stdin
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), ASK_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
