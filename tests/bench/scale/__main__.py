@@ -7,6 +7,8 @@ import sys
 from collections import defaultdict
 from dataclasses import fields, replace
 
+import aiohttp
+
 from tests.bench.run import machine
 from tests.bench.scale import report
 from tests.bench.scale.scenarios import SCENARIOS, Outcome, Sizes
@@ -35,22 +37,28 @@ def sizes_of(name: str, options: argparse.Namespace) -> Sizes:
     return replace(SCENARIOS[name][1], **given)
 
 
+async def run_once(name: str, sizes: Sizes, seed: int) -> Outcome | None:
+    """Run a scenario and remember the outcome; None, and why is printed, where it could not be run to its end."""
+    outcome = None
+    try:
+        outcome = await SCENARIOS[name][0](name, sizes, seed)
+    except* (RuntimeError, aiohttp.ClientError, OSError) as errors:
+        print(f"{name}: {errors.exceptions[0]}", flush=True)
+    else:
+        report.remember(name, sizes, seed, outcome)
+    return outcome
+
+
 async def run_all(options: argparse.Namespace) -> tuple[dict[str, list[Outcome]], bool]:
     """Run what was asked for; return the outcomes by scenario, and whether all was right."""
     outcomes, is_right = defaultdict[str, list[Outcome]](list), True
     for name in options.scenarios or SCENARIOS:
-        sizes = sizes_of(name, options)
-        for number in range(1, options.runs + 1):
-            try:
-                outcome = await SCENARIOS[name][0](name, sizes, options.seed + number - 1)
-            except RuntimeError as error:
-                print(f"{name}, run {number}: {error}", flush=True)
-                is_right = False
-                continue
-            report.remember(name, sizes, options.seed + number - 1, outcome)
-            print("\n".join(report.details(name, number, outcome)), flush=True)
-            outcomes[name].append(outcome)
-            is_right = is_right and not outcome.faults.any
+        for number in range(options.runs):
+            outcome = await run_once(name, sizes_of(name, options), options.seed + number)
+            is_right = is_right and outcome is not None and not outcome.faults.any
+            if outcome:
+                print("\n".join(report.details(name, number + 1, outcome)), flush=True)
+                outcomes[name].append(outcome)
     return outcomes, is_right
 
 

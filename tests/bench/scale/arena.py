@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench.run import ROOT
-from tests.bench.scale import audit, kube, usage
+from tests.bench.scale import audit, kube, usage, verdicts
 from tests.bench.scale.jobs import Job
 from tests.bench.scale.plans import Plan, jobs_of
 from tests.bench.scale.records import HOST
@@ -71,9 +71,9 @@ class Arena:
     async def wait_ready(self) -> float:
         """Return when a watch of no RayCluster got its first status: the controller is at work."""
         await self.create_watch(PROBE, "nothing", "none")
-        if not await self.watcher.all([PROBE], lambda sight: bool(sight.first_state), time.time() + READY_SECONDS):
+        if not await self.watcher.all([PROBE], lambda sight: bool(sight.states), time.time() + READY_SECONDS):
             raise RuntimeError(f"the controller is not ready after {READY_SECONDS:.0f} s\n{self._tail()}")
-        return self.watcher.sights[PROBE].first_state or 0.0
+        return min(self.watcher.sights[PROBE].states.values())
 
     async def remove_probe(self) -> None:
         """Remove the watch by which the controller was seen to be ready."""
@@ -115,12 +115,12 @@ class Arena:
         now, cpu = time.time(), usage.cpu_seconds([pid])
         return Snapshot(now, cpu, beside, *usage.memory_mib(pid), Counter(counters["requests"]))
 
-    async def events(self, enough: int) -> list[dict[str, Any]]:
-        """Return the Events, as soon as there are `enough` or after some seconds."""
+    async def events(self, ends: int) -> list[dict[str, Any]]:
+        """Return the Events, as soon as there are so many terminal ones or after some seconds."""
         until = time.time() + EVENTS_SECONDS
         while True:
             found = await self._kube.list(kube.EVENTS.format(NAMESPACE))
-            if len(found) >= enough or time.time() > until:
+            if verdicts.end_events(found).total() >= ends or time.time() > until:
                 return found
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -169,6 +169,8 @@ async def arena(dashboards: int) -> AsyncIterator[Arena]:
             finally:
                 await field.stop_controller()
                 watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
 
 
 def _install(plane: ControlPlane) -> None:

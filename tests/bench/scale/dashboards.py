@@ -4,7 +4,6 @@ Told what to do by JSON lines on stdin, each answered by one on stdout:
 {"do": "open", "count": N}      listen; gives the URLs of the dashboards
 {"do": "load", "plan": {...}}   have the jobs of a plan, and no others
 {"do": "counters"}              requests by route so far, and CPU seconds of this process
-{"do": "truth"}                 each job's end, [state, seconds since the epoch], after whatever was asked of it
 It ends with stdin.
 """
 
@@ -92,9 +91,7 @@ class Dashboards:
             return {"urls": [await self._open(number) for number in range(command["count"])]}
         if command["do"] == "load":
             return self._load(jobs_of(Plan(**command["plan"])))
-        if command["do"] == "counters":
-            return {"requests": dict(self._counts), "cpu": time.process_time()}
-        return {"ends": {job.id: [job.end, job.ended] for table in self._tables for job in table.jobs.values()}}
+        return {"requests": dict(self._counts), "cpu": time.process_time()}
 
     async def _open(self, number: int) -> str:
         table = Table(number, "")

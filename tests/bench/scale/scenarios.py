@@ -5,14 +5,14 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 
 from tests.bench.scale import audit, usage, verdicts
 from tests.bench.scale.arena import Arena, Snapshot, arena
 from tests.bench.scale.jobs import Job
-from tests.bench.scale.plans import Plan
+from tests.bench.scale.plans import PENDING_SECONDS, Plan
 from tests.bench.scale.records import HOST
 from tests.bench.scale.seen import Sight
 from tests.localcluster.processes import free_ports
@@ -53,14 +53,14 @@ class Outcome:
 
 async def jobs_to_their_end(name: str, sizes: Sizes, seed: int) -> Outcome:
     """Run `moving` and `quiet`: jobs side by side on one dashboard; a window in which all run, then their ends."""
+    least = SUBMIT_SECONDS + PENDING_SECONDS + SETTLE_SECONDS[name]
+    if sizes.shortest is None or sizes.shortest <= least:
+        raise RuntimeError(f"there is no time at which all jobs run: --shortest must be over {least:.1f}")
     async with arena(sizes.dashboards) as field:
         await _ready(field)
         base, spacing = time.time() + LEAD_SECONDS, SUBMIT_SECONDS / sizes.jobs
-        plan = Plan(
-            *(seed, sizes.jobs, sizes.dashboards, base, spacing, sizes.shortest, sizes.longest),
-            moving=name == "moving",
-        )
-        jobs = await field.load(plan)
+        plan = Plan(seed, sizes.jobs, sizes.dashboards, base, spacing, sizes.shortest, sizes.longest)
+        jobs = await field.load(replace(plan, moving=name == "moving"))
         await field.create_watches(jobs)
         first = await field.snapshot(max(job.started for job in jobs.values()) + SETTLE_SECONDS[name])
         last = await field.snapshot(min(job.ended for job in jobs.values()))
@@ -91,15 +91,17 @@ async def fleet(name: str, sizes: Sizes, seed: int) -> Outcome:
         jobs = await field.load(Plan(seed, sizes.jobs, sizes.dashboards, time.time() - AGE_SECONDS, 0.0))
         await field.create_watches(jobs)
         began = await field.start_controller()
-        seen = await field.watcher.all(list(jobs), _has_state, began + PATIENCE_SECONDS[name])
-        if not seen:
-            field.problems.append(f"not every watch has a state after {PATIENCE_SECONDS[name]:.0f} s")
+        if not await field.watcher.all(list(jobs), _is_running, began + PATIENCE_SECONDS[name]):
+            field.problems.append(f"not every job is shown as running after {PATIENCE_SECONDS[name]:.0f} s")
         now = time.time()
-        states = [field.watcher.sights[job].first_state or now for job in jobs]
+        sights = [field.watcher.sights.get(job, Sight()) for job in jobs]
+        state = max(min(sight.states.values(), default=now) for sight in sights)
+        running = max(sight.states.get("Running", now) for sight in sights)
         first = await field.snapshot(now + SETTLE_SECONDS[name])
         middle = await field.snapshot(first.at + sizes.minutes * 30)
         last = await field.snapshot(first.at + sizes.minutes * 60)
-        figures = {"cold_start": max(states) - began, "rss_begin": first.memory, "rss_middle": middle.memory}
+        figures = {"cold_start": state - began, "cold_running": running - began}
+        figures |= {"rss_begin": first.memory, "rss_middle": middle.memory}
         return await _outcome(field, jobs, first, last, figures | _memory(last))
 
 
@@ -165,7 +167,12 @@ async def _outcome(
 
 def _latency(field: Arena, jobs: Mapping[str, Job]) -> dict[str, float]:
     delays = verdicts.latencies(jobs, field.watcher.sights, field.created, time.time())
-    return {"latency_median": statistics.median(delays), "latency_p99": usage.percentile(delays, 0.99)}
+    unread = sum(not verdicts.is_read(sight) for name, sight in field.watcher.sights.items() if name in jobs)
+    return {
+        "latency_median": statistics.median(delays),
+        "latency_p99": usage.percentile(delays, 0.99),
+        "unread": unread,
+    }
 
 
 def _memory(at: Snapshot) -> dict[str, float]:
@@ -176,8 +183,8 @@ def _sum(asked: Counter[str], side: str) -> int:
     return sum(count for route, count in asked.items() if route.startswith(side))
 
 
-def _has_state(sight: Sight) -> bool:
-    return sight.first_state is not None
+def _is_running(sight: Sight) -> bool:
+    return "Running" in sight.states
 
 
 async def _healthy(port: int, began: float) -> float:

@@ -18,19 +18,20 @@ LOOK_SECONDS = 0.1
 class Sight:
     """One RayJobWatch as it was seen. Times are seconds since the epoch, None before they happened.
 
-    `verdicts` are the states shown together with `Finished=True`, each once.
+    `states` are those that `status.state` had, each with the time at which it was first seen; `verdicts` those shown
+    together with `Finished=True`.
     """
 
     status: Json = field(default_factory=dict)
-    first_state: float | None = None
+    states: dict[str, float] = field(default_factory=dict)
     finished: float | None = None
     verdicts: set[str] = field(default_factory=set)
 
     def take(self, status: Json, now: float) -> None:
         """Take in a status."""
         self.status = status
-        if status.get("state"):
-            self.first_state = self.first_state or now
+        if state := status.get("state"):
+            self.states.setdefault(state, now)
         if is_finished(status):
             self.finished = self.finished or now
             self.verdicts.add(status.get("state", ""))

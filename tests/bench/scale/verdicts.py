@@ -78,6 +78,11 @@ def latencies(
     ]
 
 
+def is_read(sight: Sight) -> bool:
+    """Whether the log of the watch's only job was read to its end."""
+    return bool(_log(sight).get("complete"))
+
+
 def _wrong(job: Job, sight: Sight, now: float) -> str:
     """Return what was told wrong of a job; empty if nothing."""
     if sight.finished is None:
@@ -90,5 +95,10 @@ def _wrong(job: Job, sight: Sight, now: float) -> str:
 
 
 def _has_wrong_lines(job: Job, sight: Sight) -> bool:
-    logs = [row["log"] for row in sight.status.get("jobs") or [] if row.get("log", {}).get("complete")]
-    return any(log["lines"] != job.lines(job.ended) for log in logs)
+    return is_read(sight) and _log(sight)["lines"] != job.lines(job.ended)
+
+
+def _log(sight: Sight) -> dict[str, Any]:
+    rows = sight.status.get("jobs") or [{}]
+    log: dict[str, Any] = rows[0].get("log") or {}
+    return log
