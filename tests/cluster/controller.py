@@ -4,18 +4,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 START_SECONDS = 30
 
 
-class Controller:
-    """`rayjobwatch run` in a process of its own; what it logs goes to `log`."""
+class Program:
+    """A program that runs until SIGTERM; what it logs goes to `log`."""
 
-    def __init__(self, kubeconfig: Path, log: Path, *arguments: str) -> None:
-        self._command = [sys.executable, "-W", "error::ResourceWarning", "-m", "rayjobwatch", "run"]
-        self._command += ["--kubeconfig", str(kubeconfig), *arguments]
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._command = command
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,3 +65,11 @@ class Controller:
     def tail(self, lines: int = 60) -> str:
         """Return the end of the log, for messages."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Controller(Program):
+    """`rayjobwatch run` in a process of its own."""
+
+    def __init__(self, kubeconfig: Path, log: Path, *arguments: str) -> None:
+        command = [sys.executable, "-W", "error::ResourceWarning", "-m", "rayjobwatch", "run"]
+        super().__init__([*command, "--kubeconfig", str(kubeconfig), *arguments], log)

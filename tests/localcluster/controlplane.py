@@ -20,23 +20,13 @@ from tests.localcluster.kubectl import Cluster, write_kubeconfig
 from tests.localcluster.processes import LOOPBACK, ClusterError, Guarded, clean_environment, free_ports, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 START_ATTEMPTS = 3
 READY_TIMEOUT_SECONDS = 60.0
 ADMIN = "admin"
 ISSUER = "https://kubernetes.default.svc"
 CONTROLLER_USER = "system:serviceaccount:rayjobwatch-system:rayjobwatch"
-AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [
-        {"level": "None", "nonResourceURLs": ["*"]},
-        {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
-        {"level": "Metadata", "verbs": ["get", "list", "watch"], "users": [CONTROLLER_USER]},
-    ],
-}
 # The default is to go on with a new file after 100 MB.
 AUDIT_LOG_MEGABYTES = 10_000
 
@@ -44,9 +34,10 @@ AUDIT_LOG_MEGABYTES = 10_000
 class ControlPlane(Cluster):
     """A control plane of our own with its own data, RBAC and audit log; a context manager."""
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    def __init__(self, readers: Sequence[str] = (CONTROLLER_USER,)) -> None:
+        """Start nothing yet. The audit log will have the reads of the users `readers`."""
         super().__init__()
+        self._readers = readers
         self._guarded: dict[str, Guarded] = {}
         self._ports: tuple[int, int] = (0, 0)
 
@@ -109,7 +100,8 @@ class ControlPlane(Cluster):
     def audit_events(self, where: Callable[[dict[str, Any]], bool] = lambda _: True) -> list[dict[str, Any]]:
         """Return the audit log so far, in order: what was asked of objects (`user.username`, `verb`, `objectRef`).
 
-        It has every write of every user, and every read (get, list, watch) of the controller's ServiceAccount.
+        It has every write of every user, and every read (get, list, watch) of those who were to be recorded: without
+        further word the controller's ServiceAccount.
         """
         with (self.directory / "audit.log").open("rb") as lines:
             return [event for line in lines if line.endswith(b"\n") and where(event := json.loads(line))]
@@ -139,7 +131,7 @@ class ControlPlane(Cluster):
     def _write_files(self) -> str:
         token = secrets.token_hex(16)
         (self.directory / "tokens.csv").write_text(f"{token},{ADMIN},{ADMIN},system:masters\n")
-        (self.directory / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
+        (self.directory / "audit-policy.json").write_text(json.dumps(_audit_policy(self._readers)))
         (self.directory / "service-account.key").write_text(_private_key())
         return token
 
@@ -219,6 +211,19 @@ class ExistingCluster(ControlPlane):
     def audit_events(self, where: Callable[[dict[str, Any]], bool] = lambda _: True) -> list[dict[str, Any]]:
         """Refuse: nobody says where an existing cluster keeps its audit log, or whether it has one."""
         raise ClusterError("no audit log of the cluster in KUBECONFIG: unset it to use a control plane of our own")
+
+
+def _audit_policy(readers: Sequence[str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "None", "nonResourceURLs": ["*"]},
+            {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+            {"level": "Metadata", "verbs": ["get", "list", "watch"], "users": list(readers)},
+        ],
+    }
 
 
 def _private_key() -> str:

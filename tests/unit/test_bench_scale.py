@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from rayjobwatch.ray import AsyncRayClient, NotFoundError
 from tests.bench.scale import audit, report
+from tests.bench.scale.contenders import Shown
 from tests.bench.scale.jobs import FAILED, PENDING, RUNNING, STOPPED, SUCCEEDED, Job
+from tests.bench.scale.ours import OURS
 from tests.bench.scale.plans import Plan, jobs_of
 from tests.bench.scale.routes import Request, Table
 from tests.bench.scale.scenarios import Outcome
@@ -153,7 +155,8 @@ def finished(state: str, at: float, lines: int | None = None) -> Sight:
     log = {} if lines is None else {"log": {"complete": True, "lines": lines}}
     conditions = [{"type": "Finished", "status": "True"}]
     sight = Sight()
-    sight.take({"state": state, "conditions": conditions, "jobs": [{"id": JOB.id, **log}]}, at)
+    status = {"state": state, "conditions": conditions, "jobs": [{"id": JOB.id, **log}]}
+    sight.take(status, OURS.shown(status), at)
     return sight
 
 
@@ -189,7 +192,7 @@ def test_what_is_told_wrong_is_counted(sight: Sight | None, events: list[Any], f
 
 def test_a_verdict_that_was_taken_back_is_wrong() -> None:
     sight = finished("Succeeded", 110.5)
-    sight.take({"state": "Failed", "conditions": [{"type": "Finished", "status": "True"}]}, 111.0)
+    sight.take({}, Shown("Failed", is_finished=True), 111.0)
     assert faults({"w": JOB}, {"w": sight}, [end_event()], now=120.0).wrong == 1
 
 
@@ -198,7 +201,7 @@ def test_a_verdict_that_was_taken_back_is_wrong() -> None:
 )
 def test_a_job_that_has_run_for_long_must_be_shown_as_running(state: str, now: float, wrong: int) -> None:
     job = Job("raysubmit_0000b1", 0, 100.0, 101.0, math.inf, SUCCEEDED)
-    assert faults({"w": job}, {"w": Sight({"state": state})}, [], now).wrong == wrong
+    assert faults({"w": job}, {"w": Sight(state=state)}, [], now).wrong == wrong
 
 
 def test_the_latency_counts_from_the_end_or_from_a_later_creation() -> None:
@@ -222,14 +225,14 @@ def test_requests_of_the_api_server_are_counted_by_verb_and_resource_in_their_ti
     ]
     begin = 1795176001.0
     counts = audit.requests(events, "us", begin, begin + 5)
-    assert counts == {"get rayjobwatches": 2, "patch rayjobwatches/status": 1, "watch rayjobwatches": 1}
-    assert audit.reads(counts) == 2
+    assert counts == {"get rayjobwatches": 2, "patch rayjobwatches status": 1, "watch rayjobwatches": 1}
+    assert (audit.reads(counts), audit.writes(counts, "rayjobwatches")) == (2, 1)
 
 
 def test_the_table_has_the_median_of_the_runs_and_its_ratio() -> None:
     figures = {row.figure: 0.5 for row in report.ROWS}
     runs = [Outcome({**figures, "ready": seconds}, Faults()) for seconds in (1.0, 2.0, 9.0)]
-    lines = list(report.table({"idle": runs}))
+    lines = list(report.table({"idle": runs}, {}))
     [ready] = [line.split() for line in lines if "ready (" in line]
     assert ready[-6:] == ["2", "s", "<=", "2", "s", "1.00"]
     assert len(lines) == 1 + sum(row.scenario == "idle" for row in report.ROWS)

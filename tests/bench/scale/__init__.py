@@ -3,7 +3,8 @@
 - jobs, plans: what Ray would say of each job at any time, from a seed: the truth (pure)
 - records, routes: the answers of a dashboard and its agent, in Ray's wire shapes (pure)
 - dashboards, scripted: the process that gives these answers, and the way to it
-- kube, seen: making RayClusters and RayJobWatches, and watching them
+- contenders, ours, kuberay: who is measured
+- kube, seen: making RayClusters and the objects of the contender, and watching these
 - usage, audit: CPU, memory, requests to the API server
 - arena, scenarios: what is run; verdicts, report: what comes out of it
 """

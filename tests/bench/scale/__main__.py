@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import itertools
+import os
 import signal
 import sys
 from collections import defaultdict
@@ -11,9 +13,13 @@ import aiohttp
 
 from tests.bench.run import machine
 from tests.bench.scale import report
+from tests.bench.scale.contenders import Contender
+from tests.bench.scale.kuberay import KUBERAY
+from tests.bench.scale.ours import OURS
 from tests.bench.scale.scenarios import SCENARIOS, Outcome, Sizes
 
 RUNS = 2
+WITH_PEER = ("moving", "fleet", "churn")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -37,39 +43,55 @@ def sizes_of(name: str, options: argparse.Namespace) -> Sizes:
     return replace(SCENARIOS[name][1], **given)
 
 
-async def run_once(name: str, sizes: Sizes, seed: int) -> Outcome | None:
+async def run_once(contender: Contender, name: str, sizes: Sizes, seed: int) -> Outcome | None:
     """Run a scenario and remember the outcome; None, and why is printed, where it could not be run to its end."""
     outcome = None
     try:
-        outcome = await SCENARIOS[name][0](name, sizes, seed)
+        outcome = await SCENARIOS[name][0](contender, name, sizes, seed)
     except* (RuntimeError, aiohttp.ClientError, OSError) as errors:
-        print(f"{name}: {errors.exceptions[0]}", flush=True)
+        print(f"{contender.name}, {name}: {errors.exceptions[0]}", flush=True)
     else:
-        report.remember(name, sizes, seed, outcome)
+        report.remember(contender.name, name, sizes, seed, outcome)
     return outcome
 
 
-async def run_all(options: argparse.Namespace) -> tuple[dict[str, list[Outcome]], bool]:
-    """Run what was asked for; return the outcomes by scenario, and whether all was right."""
-    outcomes, is_right = defaultdict[str, list[Outcome]](list), True
-    for name in options.scenarios or SCENARIOS:
-        for number in range(options.runs):
-            outcome = await run_once(name, sizes_of(name, options), options.seed + number)
-            is_right = is_right and outcome is not None and not outcome.faults.any
-            if outcome:
-                print("\n".join(report.details(name, number + 1, outcome)), flush=True)
-                outcomes[name].append(outcome)
-    return outcomes, is_right
+class Runs:
+    """The runs so far: ours, and those of KubeRay's operator where it is named."""
+
+    def __init__(self) -> None:
+        self.outcomes = {contender.name: defaultdict[str, list[Outcome]](list) for contender in (OURS, KUBERAY)}
+        self.is_right = True
+
+    async def run_all(self, options: argparse.Namespace) -> None:
+        """Run what was asked for."""
+        has_peer = "KUBERAY_OPERATOR" in os.environ
+        for name in options.scenarios or SCENARIOS:
+            contenders = [OURS, KUBERAY] if has_peer and name in WITH_PEER else [OURS]
+            for number, contender in itertools.product(range(options.runs), contenders):
+                await self._run(contender, name, number, options)
+
+    async def _run(self, contender: Contender, name: str, number: int, options: argparse.Namespace) -> None:
+        outcome = await run_once(contender, name, sizes_of(name, options), options.seed + number)
+        if contender is OURS:
+            self.is_right = self.is_right and outcome is not None and not outcome.faults.any
+        if outcome:
+            print("\n".join(report.details(f"{contender.name}, {name}", number + 1, outcome)), flush=True)
+            self.outcomes[contender.name][name].append(outcome)
 
 
 def main() -> int:
-    """Return 1 when anything told of a job was wrong."""
+    """Return 1 when anything that we told of a job was wrong."""
     options = parse(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print(f"Machine: {machine()}\nRuns: {options.runs}; CPU and RSS are the controller's process alone.", flush=True)
-    outcomes, is_right = asyncio.run(run_all(options))
-    print("\n" + "\n".join(report.table(outcomes)))
-    return 0 if is_right else 1
+    print(f"Machine: {machine()}\nRuns: {options.runs}; CPU and RSS are the contender's process alone.", flush=True)
+    runs = Runs()
+    try:
+        asyncio.run(runs.run_all(options))
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        runs.is_right = False
+    print("\n" + "\n".join(report.table(runs.outcomes[OURS.name], runs.outcomes[KUBERAY.name])))
+    return 0 if runs.is_right else 1
 
 
 if __name__ == "__main__":

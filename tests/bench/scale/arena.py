@@ -1,4 +1,4 @@
-"""One run's world: a control plane, scripted dashboards as RayClusters, a watcher, and the controller."""
+"""One run's world: a control plane, scripted dashboards as RayClusters, a watcher, and the contender."""
 
 import asyncio
 import contextlib
@@ -7,23 +7,22 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.bench.run import ROOT
 from tests.bench.scale import audit, kube, usage, verdicts
+from tests.bench.scale.contenders import Contender, Start
 from tests.bench.scale.jobs import Job
 from tests.bench.scale.plans import Plan, jobs_of
-from tests.bench.scale.records import HOST
+from tests.bench.scale.records import HOST, NAMESPACE, cluster_name
 from tests.bench.scale.scripted import Scripted, scripted
 from tests.bench.scale.seen import Watcher
-from tests.cluster.conftest import SERVICE_ACCOUNT, SYSTEM_NAMESPACE
-from tests.cluster.controller import Controller
-from tests.cluster.watches import manifest
 from tests.localcluster import raycluster
-from tests.localcluster.controlplane import CONTROLLER_USER, ControlPlane
+from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.guard import descendants
 
-NAMESPACE = "bench"
+if TYPE_CHECKING:
+    from tests.cluster.controller import Program
+
 PROBE = "probe"
 QUIET_SECONDS = 30.0
 READY_SECONDS = 60.0
@@ -33,7 +32,7 @@ LOOK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A moment of a run: CPU seconds so far (the controller's, and those of what runs beside it), MiB, requests."""
+    """A moment of a run: CPU seconds so far (the contender's, and those of what runs beside it), MiB, requests."""
 
     at: float
     cpu: float
@@ -46,69 +45,70 @@ class Snapshot:
 class Arena:
     """What scenarios run in. `problems` are what went wrong beside the verdicts."""
 
-    def __init__(self, plane: ControlPlane, client: kube.Kube, dashboards: Scripted) -> None:
+    def __init__(self, plane: ControlPlane, client: kube.Kube, dashboards: Scripted, contender: Contender) -> None:
+        self.contender = contender
         self.problems: list[str] = []
-        self.watcher = Watcher(client, NAMESPACE)
+        self.watcher = Watcher(client, contender, NAMESPACE)
         self.created: dict[str, float] = {}
         self._plane = plane
         self._kube = client
         self._dashboards = dashboards
-        self._controller: Controller | None = None
+        self._objects = contender.path(NAMESPACE)
+        self._program: Program | None = None
 
-    async def start_controller(self, *arguments: str) -> float:
-        """Start it once the machine is quiet; return when, without waiting for anything."""
+    async def start(self, *arguments: str) -> float:
+        """Start the contender once the machine is quiet; return when, without waiting for anything."""
         busy = await asyncio.to_thread(usage.wait_until_quiet, QUIET_SECONDS)
         if busy >= usage.QUIET_SHARE:
-            self.problems.append(f"the machine was not quiet: {busy:.0%} busy before the controller's start")
-        account = await asyncio.to_thread(self._plane.service_account_kubeconfig, SYSTEM_NAMESPACE, SERVICE_ACCOUNT)
-        for number, url in enumerate(self._dashboards.urls):
-            arguments += ("--dashboard-override", f"{NAMESPACE}/{cluster_name(number)}={url}")
-        self._controller = Controller(account, self._plane.directory / "controller.log", *arguments)
+            self.problems.append(f"the machine was not quiet: {busy:.0%} busy before the start")
+        account = await asyncio.to_thread(self._plane.service_account_kubeconfig, *self.contender.account)
+        urls = {f"{NAMESPACE}/{cluster_name(number)}": url for number, url in enumerate(self._dashboards.urls)}
+        log = self._plane.directory / "contender.log"
+        self._program = self.contender.program(Start(account, log, urls, self._dashboards.proxy, arguments))
         started = time.time()
-        self._controller.start()
+        self._program.start()
         return started
 
     async def wait_ready(self) -> float:
-        """Return when a watch of no RayCluster got its first status: the controller is at work."""
-        await self.create_watch(PROBE, "nothing", "none")
+        """Return when an object of no RayCluster got its first status: the contender is at work."""
+        await self.create_object(PROBE, "nothing", "none")
         if not await self.watcher.all([PROBE], lambda sight: bool(sight.states), time.time() + READY_SECONDS):
-            raise RuntimeError(f"the controller is not ready after {READY_SECONDS:.0f} s\n{self._tail()}")
+            raise RuntimeError(f"not ready after {READY_SECONDS:.0f} s\n{self._tail()}")
         return min(self.watcher.sights[PROBE].states.values())
 
     async def remove_probe(self) -> None:
-        """Remove the watch by which the controller was seen to be ready."""
-        await self._kube.delete(f"{kube.WATCHES.format(NAMESPACE)}/{PROBE}")
+        """Remove the object by which the contender was seen to be ready."""
+        await self._kube.delete(f"{self._objects}/{PROBE}")
 
     async def create_clusters(self) -> None:
         """Create a RayCluster with its head Service for each dashboard, as KubeRay leaves them."""
         names = [cluster_name(number) for number in range(len(self._dashboards.urls))]
         await asyncio.gather(*map(self._create_cluster, names))
 
-    async def create_watch(self, name: str, cluster: str, job_id: str) -> None:
-        """Create a RayJobWatch of one job."""
+    async def create_object(self, name: str, cluster: str, job_id: str) -> None:
+        """Create the contender's object for one job."""
         self.created[name] = time.time()
-        body = manifest(name, {"rayCluster": {"name": cluster}, "jobs": {"ids": [job_id]}})
-        await self._kube.create(kube.WATCHES.format(NAMESPACE), body)
+        await self._kube.create(self._objects, self.contender.body(name, cluster, job_id))
 
     async def load(self, plan: Plan) -> dict[str, Job]:
-        """Have the jobs of a plan on the dashboards; return them by the names of their watches."""
+        """Have the jobs of a plan on the dashboards; return them by the names of their objects."""
         await self._dashboards.load(plan)
         return {f"job-{number:05d}": job for number, job in enumerate(jobs_of(plan))}
 
-    async def create_watches(self, jobs: Mapping[str, Job]) -> None:
-        """Create a watch for each job as soon as it is submitted."""
+    async def create_objects(self, jobs: Mapping[str, Job]) -> None:
+        """Create an object for each job as soon as it is submitted."""
         async with asyncio.TaskGroup() as group:
             for name, job in jobs.items():
                 await asyncio.sleep(max(0.0, job.submitted - time.time()))
-                group.create_task(self.create_watch(name, cluster_name(job.dashboard), job.id))
+                group.create_task(self.create_object(name, cluster_name(job.dashboard), job.id))
 
     async def snapshot(self, at: float = 0.0) -> Snapshot:
-        """Take a snapshot at the time `at` (at once when that is past). RuntimeError when the controller is gone."""
+        """Take a snapshot at the time `at` (at once when that is past). RuntimeError when the contender is gone."""
         await asyncio.sleep(max(0.0, at - time.time()))
         counters = await self._dashboards.ask(do="counters")
-        if self._controller is None or not self._controller.is_running:
-            raise RuntimeError(f"the controller has ended\n{self._tail()}")
-        pid = self._controller.pid
+        if self._program is None or not self._program.is_running:
+            raise RuntimeError(f"{self.contender.name} has ended\n{self._tail()}")
+        pid = self._program.pid
         plane = [below for guard in self._plane.pids for below in descendants(guard)]
         beside = {"control plane": usage.cpu_seconds(plane), "dashboards": counters["cpu"]}
         beside["bench"] = usage.cpu_seconds([os.getpid()])
@@ -125,55 +125,46 @@ class Arena:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def api_requests(self, begin: float, end: float) -> Counter[str]:
-        """Count the controller's requests to the API server in a span of time."""
+        """Count the contender's requests to the API server in a span of time."""
         events = await asyncio.to_thread(self._plane.audit_events)
-        return audit.requests(events, CONTROLLER_USER, begin, end)
+        return audit.requests(events, self.contender.user, begin, end)
 
-    async def stop_controller(self) -> None:
-        """Stop it; that it does not end by itself is a problem."""
-        if self._controller:
+    async def stop(self) -> None:
+        """Stop the contender; that it does not end by itself is a problem."""
+        if self._program:
             try:
-                await asyncio.to_thread(self._controller.stop)
+                await asyncio.to_thread(self._program.stop)
             except AssertionError as error:
                 self.problems.append(str(error).splitlines()[0])
 
     async def _create_cluster(self, name: str) -> None:
         path = kube.CLUSTERS.format(NAMESPACE)
-        meta = (await self._kube.create(path, raycluster.manifest(NAMESPACE, name)))["metadata"]
+        cluster = raycluster.manifest(NAMESPACE, name, **self.contender.cluster)
+        meta = (await self._kube.create(path, cluster))["metadata"]
         service = raycluster.head_service_manifest(NAMESPACE, name, meta["uid"])
         await self._kube.create(kube.SERVICES.format(NAMESPACE), service)
         status = raycluster.ready_status(name, head_ip=HOST)
         await self._kube.merge(f"{path}/{name}/status", raycluster.status_patch(status, meta["generation"]))
 
     def _tail(self) -> str:
-        return self._controller.tail() if self._controller else ""
-
-
-def cluster_name(number: int) -> str:
-    """Return the name of the RayCluster of a dashboard."""
-    return f"ray-{number:03d}"
+        return self._program.tail() if self._program else ""
 
 
 @contextlib.asynccontextmanager
-async def arena(dashboards: int) -> AsyncIterator[Arena]:
-    """Start all of it but the controller; end all of it."""
+async def arena(contender: Contender, dashboards: int) -> AsyncIterator[Arena]:
+    """Start all of it but the contender; end all of it."""
     with contextlib.ExitStack() as stack:
-        plane = await asyncio.to_thread(stack.enter_context, ControlPlane())
-        await asyncio.to_thread(_install, plane)
+        plane = await asyncio.to_thread(stack.enter_context, ControlPlane([contender.user]))
+        await asyncio.to_thread(contender.install, plane)
+        await asyncio.to_thread(plane.kubectl, "create", "namespace", NAMESPACE)
         async with kube.connect(plane.kubeconfig) as client, scripted(dashboards) as running:
-            field = Arena(plane, client, running)
+            field = Arena(plane, client, running, contender)
             await field.create_clusters()
             watching = asyncio.create_task(field.watcher.run())
             try:
                 yield field
             finally:
-                await field.stop_controller()
+                await field.stop()
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await watching
-
-
-def _install(plane: ControlPlane) -> None:
-    raycluster.install_crd(plane)
-    plane.apply(ROOT / "manifests" / "rbac", "--server-side")
-    plane.kubectl("create", "namespace", NAMESPACE)

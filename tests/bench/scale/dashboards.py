@@ -1,7 +1,8 @@
 """`python -m tests.bench.scale.dashboards`: many Ray dashboards and agents in one process, scripted.
 
 Told what to do by JSON lines on stdin, each answered by one on stdout:
-{"do": "open", "count": N}      listen; gives the URLs of the dashboards
+{"do": "open", "count": N}      listen; gives the URLs of the dashboards and of an HTTP proxy that knows them by the
+                                names of their head Services
 {"do": "load", "plan": {...}}   have the jobs of a plan, and no others
 {"do": "counters"}              requests by route so far, and CPU seconds of this process
 It ends with stdin.
@@ -14,10 +15,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from tests.bench.scale.jobs import Job
 from tests.bench.scale.plans import Plan, jobs_of
-from tests.bench.scale.records import HOST
+from tests.bench.scale.records import HOST, dashboard_of
 from tests.bench.scale.routes import Answer, Request, Table
 
 ANSWER_SECONDS = 0.0025
@@ -88,7 +90,8 @@ class Dashboards:
     async def do(self, command: dict[str, Any]) -> dict[str, Any]:
         """Do one command; return its answer."""
         if command["do"] == "open":
-            return {"urls": [await self._open(number) for number in range(command["count"])]}
+            urls = [await self._open(number) for number in range(command["count"])]
+            return {"urls": urls, "proxy": await self._listen("head", self._proxied)}
         if command["do"] == "load":
             return self._load(jobs_of(Plan(**command["plan"])))
         return {"requests": dict(self._counts), "cpu": time.process_time()}
@@ -98,6 +101,10 @@ class Dashboards:
         table.agent_url = await self._listen("agent", table.agent)
         self._tables.append(table)
         return await self._listen("head", table.head)
+
+    def _proxied(self, request: Request, now: float) -> Answer:
+        host = urlsplit(request.target).hostname or ""
+        return self._tables[dashboard_of(host)].head(request, now)
 
     async def _listen(self, side: str, behave: Behave) -> str:
         loop = asyncio.get_running_loop()

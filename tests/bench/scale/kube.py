@@ -13,7 +13,6 @@ import aiohttp
 
 Json = dict[str, Any]
 
-WATCHES = "apis/rayjobwatch.dev/v1alpha1/namespaces/{}/rayjobwatches"
 CLUSTERS = "apis/ray.io/v1/namespaces/{}/rayclusters"
 SERVICES = "api/v1/namespaces/{}/services"
 EVENTS = "api/v1/namespaces/{}/events"

@@ -6,6 +6,7 @@ from tests.bench.scale.jobs import FAILED, PENDING, RUNNING, STOPPED, SUCCEEDED,
 
 RAY_VERSION = "2.60.0"
 HOST = "127.0.0.1"
+NAMESPACE = "bench"
 LOG_LINES_IN_MESSAGE = 10
 ENTRYPOINT = "python train.py --epochs 40 --data s3://datasets/shards --lr 3e-4"
 MESSAGES = {
@@ -43,6 +44,16 @@ def record(job: Job, status: str, agent_url: str) -> dict[str, Any]:
         "driver_node_id": f"{job.dashboard:056x}" if started else None,
         "driver_exit_code": {SUCCEEDED: 0, FAILED: 1}.get(status),
     }
+
+
+def cluster_name(dashboard: int) -> str:
+    """Return the name of the RayCluster of a dashboard."""
+    return f"ray-{dashboard:03d}"
+
+
+def dashboard_of(host: str) -> int:
+    """Return the dashboard behind a RayCluster's head Service, by the Service's name in DNS."""
+    return int(host.split(".", maxsplit=1)[0].removeprefix("ray-").removesuffix("-head-svc"))
 
 
 def version(dashboard: int) -> dict[str, str]:

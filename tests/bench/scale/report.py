@@ -15,6 +15,8 @@ from tests.localcluster.detached import state_directory
 
 PERCENT = 100.0
 
+Outcomes = Mapping[str, Sequence[Outcome]]
+
 
 class Row(NamedTuple):
     """A figure of a scenario: its name in an outcome, in words, its unit, and what is to be reached (at most)."""
@@ -31,7 +33,7 @@ ROWS = [
     Row("moving", "latency_p99", "terminal in Ray -> Finished=True, p99", "s", 1.0),
     Row("moving", "head", "requests to the head, per job and minute", "", 1.3),
     Row("moving", "agents", "requests to agents, per job and minute", "", 30),
-    Row("moving", "status_writes", "status writes, per object and minute", "", 12),
+    Row("moving", "writes", "status writes, per object and minute", "", 12),
     Row("moving", "event_writes", "Events, per object and minute", ""),
     Row("moving", "reads", "API-server reads in the window", "", 0),
     Row("moving", "unread", "logs not read to their end", ""),
@@ -42,7 +44,7 @@ ROWS = [
     Row("quiet", "latency_p99", "terminal in Ray -> Finished=True, p99", "s"),
     Row("quiet", "head", "requests to the head, per job and minute", "", 1.3),
     Row("quiet", "agents", "requests to agents, per job and minute", "", 6),
-    Row("quiet", "status_writes", "status writes, per object and minute", ""),
+    Row("quiet", "writes", "status writes, per object and minute", ""),
     Row("quiet", "reads", "API-server reads in the window", "", 0),
     Row("quiet", "cpu", "CPU of a core", "%", 0.10),
     Row("quiet", "rss_peak", "RSS, peak", "MiB", 90),
@@ -55,7 +57,7 @@ ROWS = [
     Row("fleet", "rss_peak", "RSS, peak", "MiB"),
     Row("fleet", "head", "requests to the head, per job and minute", ""),
     Row("fleet", "agents", "requests to agents, per job and minute", "", 6),
-    Row("fleet", "status_writes", "status writes, per object and minute", ""),
+    Row("fleet", "writes", "status writes, per object and minute", ""),
     Row("fleet", "reads", "API-server reads in the window", "", 0),
     Row("churn", "latency_median", "terminal in Ray -> Finished=True, median", "s", 1.0),
     Row("churn", "latency_p99", "terminal in Ray -> Finished=True, p99", "s"),
@@ -72,34 +74,37 @@ ROWS = [
 ]
 
 
-def table(outcomes: dict[str, list[Outcome]]) -> Iterator[str]:
-    """Yield the table's lines: medians of the runs."""
-    form = "{:9} {:45} {:>12} {:>10} {:>7}"
-    yield form.format("scenario", "figure", "measured", "to reach", "ratio")
+def table(outcomes: Outcomes, peers: Outcomes) -> Iterator[str]:
+    """Yield the table's lines: medians of the runs, ours and those of KubeRay's operator beside them where it ran."""
+    form = "{:9} {:45} {:>12} {:>10} {:>7} {:>12}"
+    yield form.format("scenario", "figure", "measured", "to reach", "ratio", "KubeRay" if peers else "").rstrip()
     for row in ROWS:
-        if runs := outcomes.get(row.scenario):
-            value = statistics.median(run.figures[row.figure] for run in runs)
-            yield form.format(row.scenario, row.words, _text(value, row.unit), *_against(value, row)).rstrip()
+        value = _median(outcomes, row)
+        if value is not None:
+            peer = _median(peers, row)
+            cells = [_text(value, row.unit), *_against(value, row), "" if peer is None else _text(peer, row.unit)]
+            yield form.format(row.scenario, row.words, *cells).rstrip()
 
 
 def details(name: str, number: int, outcome: Outcome) -> Iterator[str]:
-    """Yield what else is to be said of one run."""
+    """Yield what else is to be said of one run; `name` says of what."""
     counts = {what.replace("_", " "): count for what, count in asdict(outcome.faults).items() if what != "examples"}
     yield f"{name}, run {number}: faults: {_counts(counts)}"
     yield from (f"  ! {example}" for example in outcome.faults.examples)
     yield f"  window {outcome.figures['window']:.0f} s; requests by route: {_counts(outcome.head)}"
     yield f"  requests to the API server: {_counts(outcome.api)}"
     shares = ", ".join(f"{part} {share:.0%}" for part, share in outcome.beside.items())
-    yield f"  CPU beside the controller's {outcome.figures['cpu']:.0%} of a core: {shares}"
+    yield f"  CPU beside its {outcome.figures['cpu']:.0%} of a core: {shares}"
     yield from (f"  ! {problem}" for problem in outcome.problems)
 
 
-def remember(name: str, sizes: Sizes, seed: int, outcome: Outcome) -> None:
+def remember(contender: str, name: str, sizes: Sizes, seed: int, outcome: Outcome) -> None:
     """Append a run to the history, `bench-scale.jsonl` in the state directory: one JSON line each."""
     line = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": _commit(),
         "machine": machine(),
+        "contender": contender,
         "scenario": name,
         "sizes": asdict(sizes),
         "seed": seed,
@@ -109,6 +114,11 @@ def remember(name: str, sizes: Sizes, seed: int, outcome: Outcome) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as history:
         history.write(json.dumps(line) + "\n")
+
+
+def _median(outcomes: Outcomes, row: Row) -> float | None:
+    values = [run.figures[row.figure] for run in outcomes.get(row.scenario, ()) if row.figure in run.figures]
+    return statistics.median(values) if values else None
 
 
 def _against(value: float, row: Row) -> Sequence[str]:

@@ -11,6 +11,7 @@ import aiohttp
 
 from tests.bench.scale import audit, usage, verdicts
 from tests.bench.scale.arena import Arena, Snapshot, arena
+from tests.bench.scale.contenders import Contender
 from tests.bench.scale.jobs import Job
 from tests.bench.scale.plans import PENDING_SECONDS, Plan
 from tests.bench.scale.records import HOST
@@ -51,17 +52,17 @@ class Outcome:
     problems: Sequence[str] = ()
 
 
-async def jobs_to_their_end(name: str, sizes: Sizes, seed: int) -> Outcome:
+async def jobs_to_their_end(contender: Contender, name: str, sizes: Sizes, seed: int) -> Outcome:
     """Run `moving` and `quiet`: jobs side by side on one dashboard; a window in which all run, then their ends."""
     least = SUBMIT_SECONDS + PENDING_SECONDS + SETTLE_SECONDS[name]
     if sizes.shortest is None or sizes.shortest <= least:
         raise RuntimeError(f"there is no time at which all jobs run: --shortest must be over {least:.1f}")
-    async with arena(sizes.dashboards) as field:
+    async with arena(contender, sizes.dashboards) as field:
         await _ready(field)
         base, spacing = time.time() + LEAD_SECONDS, SUBMIT_SECONDS / sizes.jobs
         plan = Plan(seed, sizes.jobs, sizes.dashboards, base, spacing, sizes.shortest, sizes.longest)
         jobs = await field.load(replace(plan, moving=name == "moving"))
-        await field.create_watches(jobs)
+        await field.create_objects(jobs)
         first = await field.snapshot(max(job.started for job in jobs.values()) + SETTLE_SECONDS[name])
         last = await field.snapshot(min(job.ended for job in jobs.values()))
         await _finish(field, jobs, PATIENCE_SECONDS[name])
@@ -69,15 +70,15 @@ async def jobs_to_their_end(name: str, sizes: Sizes, seed: int) -> Outcome:
         return await _outcome(field, jobs, first, last, _latency(field, jobs) | _memory(over))
 
 
-async def churn(name: str, sizes: Sizes, seed: int) -> Outcome:
+async def churn(contender: Contender, name: str, sizes: Sizes, seed: int) -> Outcome:
     """Run short jobs, many a second, submitted just before their watches."""
-    async with arena(sizes.dashboards) as field:
+    async with arena(contender, sizes.dashboards) as field:
         await _ready(field)
         base = time.time() + LEAD_SECONDS
         plan = Plan(seed, sizes.jobs, sizes.dashboards, base, 1 / sizes.rate, sizes.shortest, sizes.longest)
         jobs = await field.load(plan)
         first = await field.snapshot(base)
-        await field.create_watches(jobs)
+        await field.create_objects(jobs)
         await _finish(field, jobs, PATIENCE_SECONDS[name])
         last = await field.snapshot()
         done = [sight.finished or last.at for job, sight in field.watcher.sights.items() if job in jobs]
@@ -85,12 +86,12 @@ async def churn(name: str, sizes: Sizes, seed: int) -> Outcome:
         return await _outcome(field, jobs, first, last, figures | _latency(field, jobs) | _memory(last))
 
 
-async def fleet(name: str, sizes: Sizes, seed: int) -> Outcome:
+async def fleet(contender: Contender, name: str, sizes: Sizes, seed: int) -> Outcome:
     """Run a cold start in front of many long-running jobs, then a steady time in which nothing happens."""
-    async with arena(sizes.dashboards) as field:
+    async with arena(contender, sizes.dashboards) as field:
         jobs = await field.load(Plan(seed, sizes.jobs, sizes.dashboards, time.time() - AGE_SECONDS, 0.0))
-        await field.create_watches(jobs)
-        began = await field.start_controller()
+        await field.create_objects(jobs)
+        began = await field.start()
         if not await field.watcher.all(list(jobs), _is_running, began + PATIENCE_SECONDS[name]):
             field.problems.append(f"not every job is shown as running after {PATIENCE_SECONDS[name]:.0f} s")
         now = time.time()
@@ -105,11 +106,11 @@ async def fleet(name: str, sizes: Sizes, seed: int) -> Outcome:
         return await _outcome(field, jobs, first, last, figures | _memory(last))
 
 
-async def idle(name: str, sizes: Sizes, seed: int) -> Outcome:
+async def idle(contender: Contender, name: str, sizes: Sizes, seed: int) -> Outcome:
     """Start the controller with nothing to do: ready is when /healthz answers and a watch got its first status."""
-    async with arena(0) as field:
+    async with arena(contender, 0) as field:
         [port] = free_ports(1)
-        began = await field.start_controller("--health-port", str(port))
+        began = await field.start("--health-port", str(port))
         healthy, status = await asyncio.gather(_healthy(port, began), field.wait_ready())
         ready = max(healthy, status)
         first = await field.snapshot()
@@ -118,7 +119,7 @@ async def idle(name: str, sizes: Sizes, seed: int) -> Outcome:
         return await _outcome(field, {}, first, last, figures | _memory(last))
 
 
-Run = Callable[[str, Sizes, int], Awaitable[Outcome]]
+Run = Callable[[Contender, str, Sizes, int], Awaitable[Outcome]]
 SCENARIOS: dict[str, tuple[Run, Sizes]] = {
     "moving": (jobs_to_their_end, Sizes(jobs=100, shortest=20, longest=90)),
     "quiet": (jobs_to_their_end, Sizes(jobs=100, shortest=90, longest=120)),
@@ -129,7 +130,7 @@ SCENARIOS: dict[str, tuple[Run, Sizes]] = {
 
 
 async def _ready(field: Arena) -> None:
-    await field.start_controller()
+    await field.start()
     await field.wait_ready()
     await field.remove_probe()
 
@@ -145,7 +146,8 @@ async def _outcome(
 ) -> Outcome:
     """Put a run's figures together: those of the window between the snapshots, and `figures`."""
     now = time.time()
-    found = await field.events(sum(job.ended < now for job in jobs.values()))
+    ends = sum(job.ended < now for job in jobs.values())
+    found = await field.events(ends) if field.contender.tells_all else None
     seconds = last.at - first.at
     api = await field.api_requests(first.at, last.at)
     asked = last.requests - first.requests
@@ -155,7 +157,7 @@ async def _outcome(
         "window": seconds,
         "head": _sum(asked, "head") * share,
         "agents": _sum(asked, "agent") * share,
-        "status_writes": api["patch rayjobwatches/status"] * share,
+        "writes": audit.writes(api, field.contender.resource) * share,
         "event_writes": api["create events"] * share,
         "reads": audit.reads(api),
     }
@@ -167,12 +169,11 @@ async def _outcome(
 
 def _latency(field: Arena, jobs: Mapping[str, Job]) -> dict[str, float]:
     delays = verdicts.latencies(jobs, field.watcher.sights, field.created, time.time())
-    unread = sum(not verdicts.is_read(sight) for name, sight in field.watcher.sights.items() if name in jobs)
-    return {
-        "latency_median": statistics.median(delays),
-        "latency_p99": usage.percentile(delays, 0.99),
-        "unread": unread,
-    }
+    figures = {"latency_median": statistics.median(delays), "latency_p99": usage.percentile(delays, 0.99)}
+    if field.contender.tells_all:
+        sights = field.watcher.sights
+        figures["unread"] = sum(name in sights and not verdicts.is_read(sights[name]) for name in jobs)
+    return figures
 
 
 def _memory(at: Snapshot) -> dict[str, float]:

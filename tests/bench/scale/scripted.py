@@ -16,11 +16,12 @@ ANSWER_BYTES = 1 << 24
 
 
 class Scripted:
-    """The scripted dashboards; `urls` are theirs."""
+    """The scripted dashboards; `urls` are theirs, `proxy` knows them by the names of their head Services."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.pid = process.pid
         self.urls: list[str] = []
+        self.proxy = ""
         self._process = process
 
     async def ask(self, **command: Any) -> dict[str, Any]:
@@ -47,7 +48,8 @@ async def scripted(count: int) -> AsyncIterator[Scripted]:
     )
     try:
         running = Scripted(process)
-        running.urls = (await running.ask(do="open", count=count))["urls"]
+        opened = await running.ask(do="open", count=count)
+        running.urls, running.proxy = opened["urls"], opened["proxy"]
         yield running
     finally:
         assert process.stdin

@@ -1,14 +1,14 @@
-"""What a watcher of RayJobWatches has seen, and when."""
+"""What a watcher of RayJobWatches, or RayJobs, has seen, and when."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 
-from tests.bench.scale.kube import WATCHES, Json, Kube
+from tests.bench.scale.contenders import Contender, Shown
+from tests.bench.scale.kube import Json, Kube
 
 RECONNECT_SECONDS = 0.2
 LOOK_SECONDS = 0.1
@@ -16,41 +16,37 @@ LOOK_SECONDS = 0.1
 
 @dataclass
 class Sight:
-    """One RayJobWatch as it was seen. Times are seconds since the epoch, None before they happened.
+    """One object as it was seen. Times are seconds since the epoch, None before they happened.
 
-    `states` are those that `status.state` had, each with the time at which it was first seen; `verdicts` those shown
-    together with `Finished=True`.
+    `states` are those that it showed, each with the time at which it was first seen; `verdicts` those shown together
+    with the end.
     """
 
     status: Json = field(default_factory=dict)
     states: dict[str, float] = field(default_factory=dict)
+    state: str = ""
     finished: float | None = None
     verdicts: set[str] = field(default_factory=set)
 
-    def take(self, status: Json, now: float) -> None:
-        """Take in a status."""
-        self.status = status
-        if state := status.get("state"):
-            self.states.setdefault(state, now)
-        if is_finished(status):
+    def take(self, status: Json, shown: Shown, now: float) -> None:
+        """Take in a status and what it shows."""
+        self.status, self.state = status, shown.state
+        if shown.state:
+            self.states.setdefault(shown.state, now)
+        if shown.is_finished:
             self.finished = self.finished or now
-            self.verdicts.add(status.get("state", ""))
-
-
-def is_finished(status: Json) -> bool:
-    """Whether a status says `Finished=True`."""
-    conditions: list[dict[str, Any]] = status.get("conditions") or []
-    return any(one["type"] == "Finished" and one["status"] == "True" for one in conditions)
+            self.verdicts.add(shown.state)
 
 
 class Watcher:
-    """Watches all RayJobWatches of a namespace; `sights` by name."""
+    """Watches all objects of a contender in a namespace; `sights` by name."""
 
-    def __init__(self, kube: Kube, namespace: str) -> None:
+    def __init__(self, kube: Kube, contender: Contender, namespace: str) -> None:
         self.sights: dict[str, Sight] = {}
         self.gaps = 0
         self._kube = kube
-        self._path = WATCHES.format(namespace)
+        self._contender = contender
+        self._path = contender.path(namespace)
 
     async def run(self) -> None:
         """Watch until cancelled; after a gap (`gaps`) times are those at which the stream was there again."""
@@ -58,7 +54,8 @@ class Watcher:
             try:
                 async for found in self._kube.watch(self._path):
                     sight = self.sights.setdefault(found["metadata"]["name"], Sight())
-                    sight.take(found.get("status") or {}, time.time())
+                    status = found.get("status") or {}
+                    sight.take(status, self._contender.shown(status), time.time())
             except aiohttp.ClientError:
                 await asyncio.sleep(RECONNECT_SECONDS)
             self.gaps += 1

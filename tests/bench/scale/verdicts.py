@@ -39,10 +39,13 @@ class Faults:
 
 
 def faults(
-    jobs: Mapping[str, Job], sights: Mapping[str, Sight], events: Iterable[Mapping[str, Any]], now: float
+    jobs: Mapping[str, Job], sights: Mapping[str, Sight], events: Iterable[Mapping[str, Any]] | None, now: float
 ) -> Faults:
-    """Hold what was seen of watches, each of the job of the same key, against the script at the time `now`."""
-    told = end_events(events)
+    """Hold what was seen of watches, each of the job of the same key, against the script at the time `now`.
+
+    `events` is None where nobody promised any.
+    """
+    told = end_events(events or ())
     over = {name: job for name, job in jobs.items() if job.ended <= now}
     seen = {name: sights.get(name, Sight()) for name in jobs}
     done = {(name, EVENTS[job.end]) for name, job in over.items() if seen[name].finished}
@@ -52,7 +55,7 @@ def faults(
         wrong=len(wrong),
         missing=sum(not seen[name].finished for name in over),
         lines=sum(_has_wrong_lines(job, seen[name]) for name, job in over.items()),
-        missing_events=len(done - set(told)),
+        missing_events=len(done - set(told)) if events is not None else 0,
         doubled_events=sum(count > 1 for count in told.values()),
         examples=tuple(f"{name}: {text}; Ray: {jobs[name].status(now)}" for name, text in wrong.items())[:EXAMPLES],
     )
@@ -86,9 +89,8 @@ def is_read(sight: Sight) -> bool:
 def _wrong(job: Job, sight: Sight, now: float) -> str:
     """Return what was told wrong of a job; empty if nothing."""
     if sight.finished is None:
-        state = sight.status.get("state", "no state")
-        is_wrong = job.started + SEEN_SECONDS < now < job.ended and state != "Running"
-        return state if is_wrong else ""
+        is_wrong = job.started + SEEN_SECONDS < now < job.ended and sight.state != "Running"
+        return (sight.state or "no state") if is_wrong else ""
     if sight.finished < job.ended:
         return f"Finished {job.ended - sight.finished:.2f} s before the end"
     return "" if sight.verdicts == {STATES[job.end]} else ", ".join(sorted(sight.verdicts))
