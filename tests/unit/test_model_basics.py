@@ -83,8 +83,9 @@ LEAK = "Unexpected error occurred: 1 worker(s) were killed due to low memory\npy
     ("row", "message"),
     [
         (JobRow("a", "FAILED", message=f"{RAY_SAYS}boom\nValueError: x\n", exit_code=1), "exit code 1: ValueError: x"),
-        (JobRow("a", "FAILED", message=RAY_SAYS, exit_code=137), "exit code 137"),
-        (JobRow("a", "FAILED", message="x", error_type="RUNTIME_ENV_SETUP_FAILURE", exit_code=-9), "exit code -9: x"),
+        (JobRow("a", "FAILED", message=RAY_SAYS, exit_code=137),
+         "killed, for example for lack of memory (exit code 137)"),
+        (JobRow("a", "FAILED", message=f"{RAY_SAYS}step 3", exit_code=-15), "terminated (exit code -15)"),
         (JobRow("a", "FAILED", message="deep\nno such package", error_type="RUNTIME_ENV_SETUP_FAILURE"),
          "no such package"),
         (JobRow("a", "FAILED", message=f"{RAY_SAYS}token=abc", exit_code=1), "exit code 1: token=***"),

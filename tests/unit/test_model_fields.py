@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.jobs import Failure, Job, JobState
 from rayjobwatch.model.observation import Cluster, Problem
@@ -42,6 +43,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     tuple[str, ...]: st.lists(_TEXT, max_size=4).map(tuple),
     JobState: st.sampled_from(JobState),
     Reason: st.sampled_from(Reason),
+    LogWindow: st.just(EMPTY_WINDOW),  # filled again with the tail
 }
 
 

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
 from rayjobwatch.model.text import clean_line
 
 KEPT_LINES = 100
@@ -12,17 +13,27 @@ JOB_TAIL_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class LogDigest:
-    """Digest of one job's log. `cursor` and `lines` always speak of the same place in the log."""
+    """Digest of one job's log. `cursor` and `lines` always speak of the same place in the log.
+
+    `window` is what the cause of a failure is looked for in; status does not show it.
+    """
 
     lines: int = 0
     cursor: str = ""
     complete: bool = False
     tail: tuple[str, ...] = ()
     message: str = ""
+    window: LogWindow = field(default=EMPTY_WINDOW, compare=False, repr=False)
+
+    @classmethod
+    def restored(cls, lines: int, cursor: str, tail: Sequence[str], *, complete: bool, message: str) -> "LogDigest":
+        """Go on from what a status shows: all that is left of the log so far is its kept tail."""
+        return cls(lines, cursor, complete, tuple(tail), message, LogWindow.restored(lines, tail))
 
     def fed(self, lines: Sequence[str], cursor: str) -> "LogDigest":
         """Return the digest after `lines` (complete lines, in order), read up to `cursor`."""
-        return LogDigest(self.lines + len(lines), cursor, False, _joined(self.tail, lines[-KEPT_LINES:]))
+        tail = _joined(self.tail, lines[-KEPT_LINES:])
+        return LogDigest(self.lines + len(lines), cursor, False, tail, window=self.window.fed(lines))
 
     def after(self, known: "LogDigest") -> "LogDigest":
         """Return this digest with the older lines that `known`, the digest of an earlier or the same place, still has.

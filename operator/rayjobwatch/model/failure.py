@@ -1,15 +1,18 @@
-"""Why a failed job failed, in one line, from its row alone."""
+"""Why a failed job failed, from its row and the last lines of its log."""
 
+from collections.abc import Iterable, Sequence
+
+from rayjobwatch.model.cause.choice import Evidence, choose, evidence_of, last_words, signal_of
+from rayjobwatch.model.cause.finding import Finding, Role
+from rayjobwatch.model.cause.setup import of_setup
+from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.jobs import Failure, JobRow
-from rayjobwatch.model.text import clean_line, last_line
+from rayjobwatch.model.text import clean_line
 
-# Ray's message for these quotes the driver's own log or set-up: its last line is the cause. The messages of the other
+# Ray's message for these quotes the driver's own log or set-up: the cause stands in it. The messages of the other
 # types (the memory killer's above all) can list other tenants' command lines, and are not passed on.
-_QUOTABLE = {
-    "JOB_ENTRYPOINT_COMMAND_ERROR",
-    "JOB_ENTRYPOINT_COMMAND_START_ERROR",
-    "RUNTIME_ENV_SETUP_FAILURE",
-}
+_LOG_QUOTED = "JOB_ENTRYPOINT_COMMAND_ERROR"
+_QUOTABLE = {_LOG_QUOTED, "JOB_ENTRYPOINT_COMMAND_START_ERROR", "RUNTIME_ENV_SETUP_FAILURE"}
 
 _KNOWN = {
     "JOB_SUPERVISOR_ACTOR_START_TIMEOUT": "the job did not start in time: no room for it, or its set-up hangs",
@@ -18,23 +21,75 @@ _KNOWN = {
     "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": "Ray lost the job's supervisor, for example to its memory killer",
     "JOB_SUPERVISOR_ACTOR_DIED": "the job's supervisor died, for example with its node",
 }
+_SIGNALS = {
+    1: ("SIGHUP", "its terminal hung up"),
+    2: ("SIGINT", "interrupted"),
+    3: ("SIGQUIT", "told to quit"),
+    4: ("SIGILL", "illegal instruction"),
+    5: ("SIGTRAP", "trap"),
+    6: ("SIGABRT", "aborted"),
+    7: ("SIGBUS", "bus error"),
+    8: ("SIGFPE", "arithmetic error"),
+    9: ("SIGKILL", "killed, for example for lack of memory"),
+    11: ("SIGSEGV", "segmentation fault"),
+    13: ("SIGPIPE", "wrote to a closed pipe"),
+    14: ("SIGALRM", "its alarm rang"),
+    15: ("SIGTERM", "terminated"),
+    24: ("SIGXCPU", "over its limit of CPU time"),
+    25: ("SIGXFSZ", "over its limit of file size"),
+}
+_EXIT_CODES = {124: "timed out", 126: "the command cannot be executed", 127: "command not found"}
+
+MESSAGE_BYTES = 512
 
 
-def failure_of(row: JobRow) -> Failure:
-    """Name the failure of a FAILED row."""
-    cause = _cause(row)
+def failure_of(row: JobRow, log: LogWindow | None = None) -> Failure:
+    """Name the failure of a FAILED row. `log`: what is kept of its log, if it was read."""
+    if not _is_quotable(row):
+        return _of_ray(row)
+    evidence = _evidence(row, log)
+    if row.error_type == "RUNTIME_ENV_SETUP_FAILURE":
+        found = of_setup(_quoted(row.message), evidence.findings)
+    else:
+        found = choose(evidence, row.exit_code, row.entrypoint)
+    if found and found.type:
+        return _failure(row, found.type, _with_code(row, found), found.location)
+    return _of_exit(row, evidence, found)
+
+
+def _of_exit(row: JobRow, evidence: Evidence, found: Finding | None) -> Failure:
+    signal = signal_of(row.exit_code)
+    if signal:
+        name, meaning = _SIGNALS.get(signal, (f"signal {signal}", "killed by a signal"))
+        said = found.message if found else meaning
+        return _failure(row, name, f"{said} (exit code {row.exit_code})", found.location if found else "")
+    said = (found.message if found else last_words(evidence)) or _EXIT_CODES.get(row.exit_code or 0, "")
     if row.exit_code is None:
-        return Failure(cause or "Ray gives no reason", row.error_type)
+        return _failure(row, "", said or "Ray gives no reason", "")
     ended = f"exit code {row.exit_code}"
-    return Failure(f"{ended}: {cause}" if cause else ended, row.error_type)
+    return _failure(row, "", f"{ended}: {said}" if said else ended, found.location if found else "")
 
 
-def _cause(row: JobRow) -> str:
-    if _is_quotable(row):
-        return last_line(_log_part(row.message))
-    if row.error_type is None:
-        return ""
-    return _KNOWN.get(row.error_type) or clean_line(f"Ray reports {row.error_type}", 160)
+def _with_code(row: JobRow, found: Finding) -> str:
+    crashed = found.role is Role.CRASH and row.exit_code is not None
+    return f"{found.message} (exit code {row.exit_code})".strip() if crashed else found.message
+
+
+def _failure(row: JobRow, kind: str, message: str, location: str) -> Failure:
+    return Failure(
+        message=clean_line(message, MESSAGE_BYTES),
+        error_type=row.error_type,
+        type=clean_line(kind, 200),
+        location=clean_line(location, 200),
+    )
+
+
+def _of_ray(row: JobRow) -> Failure:
+    cause = row.error_type and (_KNOWN.get(row.error_type) or f"Ray reports {row.error_type}")
+    if row.exit_code is None:
+        return _failure(row, "", cause or "Ray gives no reason", "")
+    ended = f"exit code {row.exit_code}"
+    return _failure(row, "", f"{ended}: {cause}" if cause else ended, "")
 
 
 def _is_quotable(row: JobRow) -> bool:
@@ -44,7 +99,31 @@ def _is_quotable(row: JobRow) -> bool:
     return row.error_type in _QUOTABLE
 
 
-def _log_part(message: str) -> str:
-    """Drop Ray's own first line, so that a job that logged nothing does not quote it as the cause."""
+def _evidence(row: JobRow, log: LogWindow | None) -> Evidence:
+    quoted = _quoted(row.message)
+    if log and row.error_type in (_LOG_QUOTED, None) and _reaches_further(log, quoted):
+        return evidence_of(log.lines, is_cut=not log.has_all)
+    return evidence_of(list(enumerate(quoted)), is_cut=_is_cut(row.message))
+
+
+def _quoted(message: str) -> list[str]:
+    """Return the lines that Ray's message quotes, without Ray's own first one."""
     head, _, rest = message.partition("\n")
-    return rest if head.startswith("Job entrypoint command failed") else message
+    return (rest if head.startswith("Job entrypoint command failed") else message).split("\n")
+
+
+def _is_cut(message: str) -> bool:
+    return len(message) >= 20_000  # Ray quotes the log's last 20,000 characters
+
+
+def _reaches_further(log: LogWindow, quoted: Sequence[str]) -> bool:
+    """Whether the log was read to the end that Ray quotes, and back from it at least as far."""
+    lines = log.lines
+    last = _last(line for _, line in lines)
+    if not last or last != _last(quoted):
+        return not any(line.strip() for line in quoted)
+    return log.has_all or sum(len(line) + 1 for _, line in lines) >= sum(len(line) + 1 for line in quoted)
+
+
+def _last(lines: Iterable[str]) -> str:
+    return next((line.strip() for line in reversed(list(lines)) if line.strip()), "")

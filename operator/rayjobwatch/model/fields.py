@@ -109,7 +109,9 @@ CLUSTER = Shape(
 _FAILURE = Shape(
     Failure,
     (
+        Field("type", "type", _cleaned(200, _read_word)),
         Field("message", "message", _FAILURE_MESSAGE),
+        Field("location", "location", _cleaned(200, _read_word)),
         Field("error_type", "errorType", _cleaned(100, _read_as_is)),
     ),
 )
@@ -127,7 +129,7 @@ JOB = Shape(
     ),
 )
 LOG = Shape(
-    LogDigest,
+    LogDigest.restored,
     (
         Field("lines", "lines", _COUNT),
         Field("complete", "complete", _FLAG),

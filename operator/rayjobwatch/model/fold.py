@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.failure import failure_of
 from rayjobwatch.model.jobs import Job, JobRow, JobState
 from rayjobwatch.model.observation import Listing, Observation
@@ -112,7 +113,7 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
     ending = replace(facts, ending_since=since)
     if _is_held_back(since, row, listing, seen):
         return replace(ending, state=job.state if job.seen else JobState.PENDING)
-    return _verdict(ending, row, state)
+    return _verdict(ending, row, state, seen.windows.get(row.id))
 
 
 def _state_of(row: JobRow) -> JobState | None:
@@ -143,13 +144,13 @@ def _is_within(since: datetime, now: datetime, grace: timedelta) -> bool:
     return timedelta(0) <= now - since < grace  # and not for an hour after a clock was set back by one
 
 
-def _verdict(job: Job, row: JobRow, state: JobState) -> Job:
+def _verdict(job: Job, row: JobRow, state: JobState, log: LogWindow | None) -> Job:
     over = _over(job, state)
     return replace(
         over,
         end_time=row.end_time,
         exit_code=row.exit_code,
-        failure=failure_of(row) if state is JobState.FAILED else None,
+        failure=failure_of(row, log) if state is JobState.FAILED else None,
     )
 
 

@@ -45,10 +45,22 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a job failed: Ray's error_type and one clean line."""
+    """How a job failed, in clean single lines.
+
+    `type` is the exception or signal, `location` the user's frame (`train.py:88`); empty where unknown. `error_type`
+    is Ray's.
+    """
 
     message: str
     error_type: str | None = None
+    type: str = ""
+    location: str = ""
+
+    @property
+    def text(self) -> str:
+        """All in one line: `train.py:88 ValueError: loss is not a number`."""
+        what = ": ".join(part for part in (self.type, self.message) if part)
+        return f"{self.location} {what}".strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.jobs import JobRow
 from rayjobwatch.model.reasons import Reason
 
@@ -49,7 +50,8 @@ class Observation:
 
     `cluster_gone`: the API server says that the RayCluster with the uid of `state.cluster` is no more.
     `last_contact`: when the dashboard answered last, for this watch or another.
-    `complete_logs`: ids of the jobs whose log was read to the end (or is not followed at all).
+    `complete_logs`: ids of the jobs whose log was read to the end (or is not followed at all). `windows`: what is kept
+    of the logs, by job id, to find the cause of a failure in.
     """
 
     now: datetime
@@ -60,3 +62,4 @@ class Observation:
     cluster_gone: bool = False
     last_contact: datetime | None = None
     complete_logs: frozenset[str] = field(default_factory=frozenset)
+    windows: Mapping[str, LogWindow] = field(default_factory=dict)

@@ -48,7 +48,7 @@ def end_summary(state: WatchState) -> str:
 def end_of(job: Job) -> str:
     """Say how a job ended, in one line."""
     if job.failure:
-        return job.failure.message
+        return job.failure.text
     return {
         JobState.SUCCEEDED: "succeeded",
         JobState.STOPPED: "stopped on request",

@@ -15,9 +15,13 @@ def clean_line(line: str, limit: int = 512) -> str:
 
     Known forms of secrets are masked before the line is cut to `limit` bytes of UTF-8.
     """
+    return cut(redact(plain_line(line)).expandtabs(4), limit)
+
+
+def plain_line(line: str) -> str:
+    """Return a log line without ANSI and control characters, in the last state of a progress bar; not yet redacted."""
     text = line.rstrip("\r\n").rsplit("\r", 1)[-1][:_LONGEST_INPUT]
-    text = _CONTROL.sub("", _ANSI.sub("", text)).rstrip()
-    return cut(redact(text).expandtabs(4), limit)
+    return _CONTROL.sub("", _ANSI.sub("", text)).rstrip()
 
 
 def cut(text: str, limit: int) -> str:

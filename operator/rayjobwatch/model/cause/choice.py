@@ -1,0 +1,170 @@
+"""Which of the findings is the cause: by what follows it, how it stands in the log, and the exit code."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from rayjobwatch.model.cause import words
+from rayjobwatch.model.cause.find import findings_of
+from rayjobwatch.model.cause.finding import Finding, Role
+from rayjobwatch.model.cause.jsonlines import json_of, said_by
+from rayjobwatch.model.cause.streams import Stream, streams_of
+from rayjobwatch.model.cause.window import Numbered
+
+_SIGNALS = range(1, 65)
+_ABORTING = {4, 6, 7, 8, 11}  # ILL, ABRT, BUS, FPE, SEGV: what a broken runtime does after an exception, too
+_INTERRUPT = 2
+_CLOSE_TO_END = 12
+_FEW = 3
+# Ranks that lost their peers, not the one that failed.
+_SECONDARY = re.compile(
+    r"(?i)connection (?:reset|closed|refused|aborted)|closed by peer|peer closed|broken ?pipe|DistBackendError"
+    r"|DistNetworkError|NCCL|Gloo|SIGTERM|SignalException|heartbeat|timed? ?out waiting|barrier|ConnectionResetError"
+)
+_ROOT_RANK = re.compile(r"\s*rank\s*:\s*(\d+)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a job's log shows: all findings in order, and the driver's own lines that are in none of them."""
+
+    findings: tuple[Finding, ...]
+    plain: tuple[Numbered, ...]
+    root_rank: str = ""
+
+    def after(self, finding: Finding) -> list[str]:
+        """Return what the driver said after the finding, without noise."""
+        return [line for number, line in self.plain if number > finding.last and not words.is_noise(line)]
+
+
+def evidence_of(lines: Sequence[Numbered], *, is_cut: bool) -> Evidence:
+    """Read the kept lines of a log; `is_cut`: earlier ones are missing."""
+    streams = streams_of(lines)
+    found = chain.from_iterable(findings_of(stream, is_cut=is_cut) for stream in streams.values())
+    findings = tuple(sorted(found, key=lambda one: one.first))
+    driver = streams[""]
+    return Evidence(findings, tuple(_plain(driver, findings)), _root_rank(driver))
+
+
+def _plain(driver: Stream, findings: Sequence[Finding]) -> list[Numbered]:
+    inside = {
+        number
+        for one in findings
+        if not one.stream and one.role is not Role.REPORT
+        for number in range(one.first, one.last + 1)
+    }
+    pairs = zip(driver.numbers, driver.lines, strict=True)
+    return [(number, line) for number, line in pairs if number not in inside and line.strip()]
+
+
+def _root_rank(driver: Stream) -> str:
+    at = next(
+        (i for i, line in enumerate(driver.lines) if line.startswith("Root Cause (first observed failure)")), None
+    )
+    near = driver.lines[at : at + 8] if at is not None else []
+    return next((found[1] for line in near if (found := _ROOT_RANK.match(line))), "")
+
+
+def choose(evidence: Evidence, exit_code: int | None, entrypoint: str) -> Finding | None:
+    """Return the finding that is the cause; None when it is the last line or the exit code alone that tells."""
+    signal = signal_of(exit_code)
+    if signal:
+        return _of_signal(evidence, signal)
+    one_program = words.is_one_program(entrypoint)
+    for finding in reversed(evidence.findings):
+        if finding.role is Role.REPORT or finding.stream or finding.role is Role.IGNORED:
+            continue
+        if _stands(finding, evidence, exit_code, one_program=one_program):
+            return _inner(finding, evidence) if finding.wrapper else finding
+    return _of_ranks(evidence) or _report(evidence)
+
+
+def signal_of(exit_code: int | None) -> int:
+    """Return the signal that an exit code tells of; 0 for none."""
+    if exit_code is None:
+        return 0
+    signal = -exit_code if exit_code < 0 else exit_code - 128
+    return signal if signal in _SIGNALS else 0
+
+
+def _of_signal(evidence: Evidence, signal: int) -> Finding | None:
+    last = next((one for one in reversed(evidence.findings) if not one.stream and one.role is not Role.IGNORED), None)
+    if last is None or evidence.after(last):
+        return None
+    if last.role is Role.CRASH:
+        return last
+    interrupted = signal == _INTERRUPT and last.type == "KeyboardInterrupt"
+    return last if interrupted or (signal in _ABORTING and last.role is Role.UNCAUGHT) else None
+
+
+def _stands(finding: Finding, evidence: Evidence, exit_code: int | None, *, one_program: bool) -> bool:
+    """Whether the program ended with the finding, as far as its last lines tell."""
+    after = evidence.after(finding)
+    if not after:
+        return True
+    if any(words.goes_on(line) for line in after):
+        return False
+    tidied = all(words.cleans_up(line) or words.gives_up(line) for line in after)
+    if all(words.gives_up(line) for line in after) and len(after) <= _FEW:
+        return True
+    if finding.role is Role.SIDE or words.goes_on(finding.lead):
+        return False
+    if finding.role is Role.CAUGHT or words.is_logged_at_level(finding.lead):
+        return tidied and len(after) <= _FEW
+    if one_program and exit_code not in (None, 1):
+        return tidied
+    return tidied or len(after) <= _CLOSE_TO_END
+
+
+def _inner(wrapper: Finding, evidence: Evidence) -> Finding:
+    """Return what a launcher's exception stands for: the failure that its child printed just before."""
+    before = [
+        one
+        for one in evidence.findings
+        if one.last < wrapper.first and one.role not in (Role.IGNORED, Role.REPORT) and not one.stream.startswith("(")
+    ]
+    ranks = [one for one in before if one.stream]
+    if ranks:
+        return _first_rank(ranks, evidence.root_rank)
+    nearest = before[-1] if before else None
+    if nearest and not any(words.goes_on(line) for line in _between(evidence, nearest, wrapper)):
+        return nearest
+    return wrapper
+
+
+def _between(evidence: Evidence, first: Finding, second: Finding) -> list[str]:
+    return [line for number, line in evidence.plain if first.last < number < second.first]
+
+
+def _of_ranks(evidence: Evidence) -> Finding | None:
+    ranks = [one for one in evidence.findings if one.stream.startswith("[") and one.role is not Role.REPORT]
+    return _first_rank(ranks, evidence.root_rank) if ranks else None
+
+
+def _first_rank(ranks: Sequence[Finding], root: str) -> Finding:
+    """Return the failure of the rank that failed first; the others only lost it."""
+    named = [one for one in ranks if root and re.search(rf"\D{root}\D*$", one.stream)]
+    primary = [one for one in ranks if not _SECONDARY.search(f"{one.type}: {one.message}")]
+    return (named or primary or list(ranks))[0]
+
+
+def _report(evidence: Evidence) -> Finding | None:
+    """Return a shell's or compiler's report if it is all that the program said at its end."""
+    reports = [one for one in evidence.findings if one.role is Role.REPORT and not one.stream]
+    if not reports:
+        return None
+    last = reports[-1]
+    after = evidence.after(last)
+    if any(not words.cleans_up(line) for line in after) and "error" not in last.message.lower() and len(after) > 1:
+        return None
+    same = [one for one in reports if one.last >= last.last - _FEW]
+    return same[0]
+
+
+def last_words(evidence: Evidence) -> str:
+    """Return the last line of the driver's that says something; tidying up is no last word where another line is."""
+    plain = [line for _, line in evidence.plain if not words.is_noise(line)]
+    telling = next((line for line in reversed(plain[-_CLOSE_TO_END:]) if not words.cleans_up(line)), "")
+    line = telling or (plain[-1] if plain else "")
+    return said_by(json_of(line)) or line

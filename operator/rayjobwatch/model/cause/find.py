@@ -1,0 +1,137 @@
+"""All that looks like a cause in one stream of a log, in order."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from rayjobwatch.model.cause.finding import Finding, Role
+from rayjobwatch.model.cause.frames import frame_of
+from rayjobwatch.model.cause.groups import is_group
+from rayjobwatch.model.cause.jsonlines import read_json
+from rayjobwatch.model.cause.native import Words, read_native
+from rayjobwatch.model.cause.python import HEADER, Chain, read_chain
+from rayjobwatch.model.cause.streams import Stream
+from rayjobwatch.model.cause.styles import Styled, read_ipython, read_pytest, read_rich
+
+_IGNORED = re.compile(r"Exception ignored (?:in|on)|--- Logging error ---|Error in atexit|Exception ignored while")
+_SIDE = re.compile(
+    r"Exception in thread |Task exception was never retrieved|future: <Task|Process \S+:$|Exception in callback"
+    r"|Future exception was never retrieved|handle: <|Unhandled exception in thread"
+)
+_STACK = re.compile(r"(?:Call stack|Stack \(most recent call last\)):$")
+_MARKS = ("race", "File ", "rror", "xcept", "panic", "line ", "terminate", "___", "Assert", "ault", "()", "***", ": ")
+
+
+def findings_of(stream: Stream, *, is_cut: bool) -> list[Finding]:
+    """Return what was found; `is_cut`: earlier lines of the log are missing, so that a traceback may lack its head."""
+    return list(_found(stream, is_cut=is_cut))
+
+
+def _found(stream: Stream, *, is_cut: bool) -> Iterator[Finding]:
+    lines = stream.lines
+    at = 0
+    while at < len(lines):
+        read = _read(lines, at, is_cut=is_cut)
+        if read is None:
+            at += 1
+            continue
+        found, end = read
+        end = max(end, at + 1)
+        if found:
+            yield _placed(found, stream, at, end)
+        at = end
+
+
+def _read(lines: Sequence[str], at: int, *, is_cut: bool) -> tuple[Finding | None, int] | None:
+    """Read what begins at `at`: a finding and the index after it, no finding for what is to be passed over."""
+    line = lines[at]
+    if not any(mark in line for mark in _MARKS):
+        return None
+    if styled := read_rich(lines, at) or read_ipython(lines, at) or read_pytest(lines, at) or read_json(line, at):
+        return _of_styled(styled, _lead(lines, at)), styled.end
+    if HEADER in line or is_group(line) or frame_of(line):
+        return _read_python(lines, at, is_cut=is_cut)
+    words = read_native(lines, at)
+    return (_of_words(words), words.end) if words else None
+
+
+def _read_python(lines: Sequence[str], at: int, *, is_cut: bool) -> tuple[Finding | None, int] | None:
+    lead = _lead(lines, at)
+    if _STACK.search(lead) and HEADER not in lines[at]:
+        return None, _after_frames(lines, at)
+    prefix = _prefix(lines, at)
+    text = _without(prefix, lines, at) if prefix else lines[at : at + 5000]
+    if prefix and len(text) == 1:
+        text = [HEADER, *lines[at + 1 : at + 5000]]
+        lead = prefix
+    chain = read_chain(text, 0)
+    if chain is None:
+        return None, _after_frames(lines, at + 1)
+    headless = is_cut and at < 4 and HEADER not in lines[at]
+    return _of_chain(chain, lead, headless=headless), at + chain.end
+
+
+def _prefix(lines: Sequence[str], at: int) -> str:
+    """Return what stands before a traceback's header: a time, a name, or blanks."""
+    line = lines[at]
+    return line[: line.index(HEADER)] if HEADER in line and not is_group(line) else ""
+
+
+def _without(prefix: str, lines: Sequence[str], at: int) -> list[str]:
+    """Take a prefix of that shape off the lines that have one; numbers in it may differ, as those of a time do."""
+    shape = re.compile("".join(r"\d+" if part.isdigit() else re.escape(part) for part in re.split(r"(\d+)", prefix)))
+    text = []
+    for line in lines[at : at + 5000]:
+        found = shape.match(line) or (
+            shape.match(line + " ") if line and prefix.startswith(line[:-1] or line) else None
+        )
+        if not found:
+            break
+        text.append(line[found.end() :])
+    return text
+
+
+def _after_frames(lines: Sequence[str], at: int) -> int:
+    while at < len(lines) and lines[at].startswith((" ", "Message: ", "Arguments: ")) and HEADER not in lines[at]:
+        at += 1
+    return at
+
+
+def _lead(lines: Sequence[str], at: int) -> str:
+    """Return the line by which a traceback may have been logged: the one right before it."""
+    for line in reversed(lines[max(0, at - 2) : at]):
+        if line.strip() and line.strip() != '"""':
+            return line
+    return ""
+
+
+def _of_chain(chain: Chain, lead: str, *, headless: bool) -> Finding:
+    cause = chain.cause
+    role = Role.UNCAUGHT if chain.is_uncaught or headless else Role.CAUGHT
+    kind = (
+        cause.type.removeprefix("ray.exceptions.RayTaskError(").rstrip(")")
+        if "RayTaskError(" in cause.type
+        else cause.type
+    )
+    return Finding(_role(role, lead), kind, cause.message, chain.location, 0, 0, lead, wrapper=cause.is_wrapper)
+
+
+def _of_styled(styled: Styled, lead: str) -> Finding:
+    role = Role.UNCAUGHT if styled.is_uncaught else Role.CAUGHT
+    return Finding(_role(role, lead), styled.type, styled.message, styled.location, 0, 0, lead)
+
+
+def _of_words(words: Words) -> Finding:
+    return Finding(words.role, words.type, words.message, words.location, 0, 0)
+
+
+def _role(role: Role, lead: str) -> Role:
+    if _IGNORED.search(lead):
+        return Role.IGNORED
+    return Role.SIDE if _SIDE.search(lead) else role
+
+
+def _placed(found: Finding, stream: Stream, at: int, end: int) -> Finding:
+    return Finding(
+        found.role, found.type, found.message, found.location, stream.numbers[at],
+        stream.numbers[min(end, len(stream.numbers)) - 1], found.lead, stream.name, found.wrapper,
+    )  # fmt: skip

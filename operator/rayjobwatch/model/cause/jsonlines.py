@@ -1,0 +1,90 @@
+"""Structured log lines: one JSON object a line, with an exception in one of its fields."""
+
+import json
+import re
+from typing import Any
+
+from rayjobwatch.model.cause.frames import Frame, location_of
+from rayjobwatch.model.cause.python import HEADER, read_chain
+from rayjobwatch.model.cause.styles import NAME, Styled
+
+_MESSAGES = ("message", "msg", "event", "text", "error", "err", "reason")
+_BAD = re.compile(r"(?i)err|crit|fatal|exception|alert|emerg|panic")
+_ESCAPED = re.compile(r'Traceback \(most recent call last\):(?:\\n|\n)(?:[^"\\]|\\.)*')
+MAX_DEPTH = 5
+
+
+def read_json(line: str, at: int) -> Styled | None:
+    """Read the exception that a structured line carries in one of its fields."""
+    if not line.startswith("{") or ("race" not in line and "xc" not in line and "rror" not in line):
+        return None
+    record = json_of(line)
+    trace = next((text for text in _texts(record) if HEADER in text), None) or _escaped(line)
+    if trace is None:
+        return _named(record, at)
+    lines = trace.splitlines()
+    begin = next((i for i, one in enumerate(lines) if one.endswith(HEADER)), 0)
+    chain = read_chain(lines, begin)
+    if not chain:
+        return None
+    return Styled(chain.cause.type, chain.cause.message, chain.location, at + 1)
+
+
+def _escaped(line: str) -> str | None:
+    """Take the traceback out of a line that is no JSON, for example because it was cut."""
+    found = _ESCAPED.search(line)
+    return found[0].replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\") if found else None
+
+
+def _named(record: Any, at: int) -> Styled | None:
+    """Read an exception from fields such as `exc_type` and `exc_value`."""
+    for fields in _objects(record):
+        kind = fields.get("exc_type") or (fields.get("type") if "message" in fields or "value" in fields else None)
+        if isinstance(kind, str) and re.fullmatch(NAME, kind) and re.search(r"[A-Z]", kind):
+            value = fields.get("exc_value", fields.get("value", fields.get("message", "")))
+            return Styled(kind, str(value).splitlines()[0] if value else "", _place(fields), at + 1)
+    return None
+
+
+def _place(fields: dict[str, Any]) -> str:
+    trace = fields.get("stacktrace")
+    frames = fields.get("frames") or (trace.get("frames") if isinstance(trace, dict) else None)
+    return location_of([frame for one in frames if (frame := _frame(one))]) if isinstance(frames, list) else ""
+
+
+def _frame(fields: Any) -> Frame | None:
+    if not isinstance(fields, dict):
+        return None
+    line = str(fields.get("lineno") or fields.get("line") or "")
+    path = str(fields.get("filename") or fields.get("file") or "")
+    return Frame(path, int(line), "?") if path and re.fullmatch(r"[0-9]{1,9}", line) else None
+
+
+def json_of(line: str) -> Any:
+    """Return what a JSON line holds; None where it is none."""
+    if not line.startswith("{"):
+        return None
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def said_by(record: Any) -> str:
+    """Return the message of a structured line; empty where it has none."""
+    if not isinstance(record, dict):
+        return ""
+    return next((value for key in _MESSAGES if isinstance(value := record.get(key), str) and value), "")
+
+
+def _texts(value: Any, depth: int = MAX_DEPTH) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inside for text in _texts(one, depth - 1)] if depth else []
+
+
+def _objects(value: Any, depth: int = MAX_DEPTH) -> list[dict[str, Any]]:
+    mine = [value] if isinstance(value, dict) else []
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return mine + [found for one in inside for found in _objects(one, depth - 1)] if depth else mine

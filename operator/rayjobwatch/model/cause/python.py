@@ -1,0 +1,228 @@
+"""Python's tracebacks as text: chained, nested, of Ray's tasks, with or without a header."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rayjobwatch.model.cause.frames import Frame, frame_of, location_of
+from rayjobwatch.model.cause.groups import first_member, group_end, is_group, own_lines
+
+HEADER = "Traceback (most recent call last):"
+_NAME = r"[^\W\d]\w*"
+_RAISED = re.compile(rf"((?:{_NAME}\.|<locals>\.)*{_NAME})(\([\w.<>]{{0,200}}\))?(?::(?: (.*)|\s*)?)?$")
+_TASK = re.compile(r"ray::\S.{0,500}\(pid=\d|.*The actor died because of an error raised in its creation task")
+_LINKS = (
+    "The above exception was the direct cause of the following exception:",
+    "During handling of the above exception, another exception occurred:",
+)
+_INPUTS = "At least one of the input arguments for this task could not be computed:"
+_SYNTAX = {"SyntaxError", "IndentationError", "TabError"}
+# They only tell that something else failed, and that was printed before or inside.
+_WRAPPERS = {
+    "RayTaskError", "ChildFailedError", "CalledProcessError", "TrainingFailedError", "TuneError", "WorkerGroupError",
+    "ControllerError", "UserCodeException", "_RemoteTraceback", "RemoteTraceback", "ProcessRaisedException",
+    "ProcessExitedException", "CellExecutionError", "PapermillExecutionError",
+}  # fmt: skip
+_LOOK_AHEAD = 80
+_PATIENCE = 60
+_NEAR = 8
+MAX_MESSAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """One exception of a chain: `type` as printed, `frames` from the outermost."""
+
+    type: str
+    message: str
+    frames: tuple[Frame, ...]
+
+    @property
+    def is_wrapper(self) -> bool:
+        """Whether it only passes on another failure."""
+        return self.type.rsplit(".", 1)[-1] in _WRAPPERS
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Exceptions that led to one another, first raised first, and the index after their last line.
+
+    `outer`: the frames of the traceback that was printed last, from the program's side.
+    """
+
+    raised: tuple[Raised, ...]
+    outer: tuple[Frame, ...]
+    end: int
+
+    @property
+    def cause(self) -> Raised:
+        """The exception to name: the last one, unless that is a wrapper of an earlier one."""
+        return next((one for one in reversed(self.raised) if not one.is_wrapper), self.raised[-1])
+
+    @property
+    def location(self) -> str:
+        """Where it was raised: a process pool re-raises what its worker printed before."""
+        cause = self.cause
+        same = [one for one in self.raised if (one.type, one.message) == (cause.type, cause.message)]
+        places = (location_of(one.frames) for one in same)
+        own = next((place for place in places if place), "")
+        return own or location_of(self.outer)
+
+    @property
+    def is_uncaught(self) -> bool:
+        """Whether it went through the program's outermost frame."""
+        if self.raised[-1].type in _SYNTAX and not any(frame.function for frame in self.outer):
+            return True
+        return bool(self.outer) and self.outer[0].is_outermost
+
+
+def begins(line: str) -> bool:
+    """Whether a traceback may begin at this line: with its header, a box of a group, or at once with a frame."""
+    return line.endswith(HEADER) or is_group(line) or frame_of(line) is not None
+
+
+def read_chain(lines: Sequence[str], at: int) -> Chain | None:
+    """Read the exceptions that begin at `at`; None where the text ends before an exception is named."""
+    reader = _Reader(lines, at)
+    reader.run()
+    if not reader.raised:
+        return None
+    return Chain(tuple(reader.raised), tuple(reader.outer or reader.raised[-1].frames), reader.end)
+
+
+class _Reader:
+    def __init__(self, lines: Sequence[str], at: int) -> None:
+        self.lines = lines
+        self.at = at
+        self.end = at
+        self.raised: list[Raised] = []
+        self.outer: list[Frame] = []
+        self._frames: list[Frame] = []
+        self._headed = False
+        self._silent = 0
+
+    def run(self) -> None:
+        while self.at < len(self.lines) and self._silent < _PATIENCE:
+            if not self._take(self.lines[self.at]):
+                break
+
+    def _take(self, line: str) -> bool:
+        """Take one line in; False where the chain has ended."""
+        frame = frame_of(line)
+        if frame:
+            self._add(frame)
+        elif line.endswith(HEADER) and not is_group(line):
+            self._begin()
+        elif is_group(line):
+            return self._take_group()
+        elif _TASK.match(line) or line.strip() == _INPUTS:
+            self._frames = []
+            self.at += 1
+        elif line[:1].isspace() or not line:
+            self._silent += 1
+            self.at += 1
+        else:
+            return self._take_exception(line)
+        return True
+
+    def _add(self, frame: Frame) -> None:
+        self._frames.append(frame)
+        self._silent = 0
+        self.at += 1
+        if self._headed:
+            self.outer = self._frames
+
+    def _begin(self) -> None:
+        self._frames = []
+        self._headed = True
+        self._silent = 0
+        self.at += 1
+
+    def _take_group(self) -> bool:
+        end = group_end(self.lines, self.at)
+        box = self.lines[self.at : end]
+        member = read_chain([HEADER, *first_member(box)], 0)
+        outer = [frame for line in own_lines(box) if (frame := frame_of(line.lstrip()[1:]))]
+        if member is None:
+            return False
+        self.raised.append(member.cause)
+        self.outer = outer or self.outer
+        self.end = self.at = end
+        return self._goes_on()
+
+    def _take_exception(self, line: str) -> bool:
+        found = _RAISED.match(line)
+        if not found or not (self._frames or self.raised or self._is_after_task()):
+            return False
+        message, end = _message(self.lines, self.at, (found[3] or "").strip())
+        if found[1].endswith("RuntimeEnvSetupError"):
+            message, end = self._with_detail(message, end)
+        self.raised.append(Raised(_type(found[1], found[2]), message, tuple(self._frames)))
+        self._frames, self._headed, self._silent = [], False, 0
+        self.end = self.at = end
+        return self._goes_on()
+
+    def _with_detail(self, message: str, end: int) -> tuple[str, int]:
+        """Join to the message why the environment was not set up: Ray quotes its agent's traceback below."""
+        near = range(end, min(len(self.lines), end + _NEAR))
+        begin = next((i for i in near if self.lines[i].endswith(HEADER)), None)
+        detail = read_chain([HEADER, *self.lines[begin + 1 :]], 0) if begin is not None else None
+        if begin is None or detail is None:
+            return message, end
+        why = f"{detail.cause.type}: {detail.cause.message}"
+        return f"{message.rstrip('.')}: {why}"[:MAX_MESSAGE], begin + detail.end
+
+    def _is_after_task(self) -> bool:
+        before = self.lines[max(0, self.at - 3) : self.at]
+        return any(_TASK.match(line) or line.strip() == _INPUTS or line.endswith(HEADER) for line in before)
+
+    def _goes_on(self) -> bool:
+        """Move on to the next exception of the chain, if there is one."""
+        for at in range(self.at, min(len(self.lines), self.at + _LOOK_AHEAD)):
+            line = self.lines[at].strip()
+            if line in _LINKS:
+                self.at = at + 1
+                return True
+            if self._is_nested(at):
+                self.at = at
+                return True
+            if line.endswith(HEADER):
+                return False
+        return False
+
+    def _is_nested(self, at: int) -> bool:
+        """Whether what Ray quotes of a task begins here: directly below the exception that quotes it."""
+        line = self.lines[at]
+        if at != self.at:
+            return False
+        quotes = _last_type(self.raised).startswith("ray.exceptions.") or "RayTaskError" in self.lines[at - 1]
+        if _TASK.search(self.raised[-1].message):
+            return True
+        task = bool(_TASK.match(line)) or line.strip() == _INPUTS or line.startswith("ray.exceptions.")
+        return task or (quotes and (frame_of(line) is not None or is_group(line)))
+
+
+def _last_type(raised: list[Raised]) -> str:
+    return raised[-1].type if raised else ""
+
+
+def _type(name: str, inner: str | None) -> str:
+    if inner and name.endswith("RayTaskError"):
+        return f"{name}{inner}"
+    name = name.rsplit("<locals>.", 1)[-1]
+    return name.removeprefix("__main__.").removeprefix("builtins.")
+
+
+def _message(lines: Sequence[str], at: int, first: str) -> tuple[str, int]:
+    """Return the message in one line and the index after it: a first line that only announces gets the next one."""
+    end = at + 1
+    if _TASK.search(first):
+        return first[:MAX_MESSAGE], end
+    while end < len(lines) and lines[end][:1].isspace() and lines[end].strip() and not begins(lines[end]):
+        end += 1
+    if (not first or first.endswith(":")) and at + 1 < len(lines):
+        more = lines[at + 1].strip()
+        if more and not begins(lines[at + 1]) and (first or lines[at + 1][:1].isspace()):
+            first = f"{first} {more}".strip()
+            end = max(end, at + 2)
+    return first[:MAX_MESSAGE], end

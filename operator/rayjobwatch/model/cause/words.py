@@ -1,0 +1,65 @@
+"""What the words of a log line tell of its role beside an exception."""
+
+import re
+
+_LEVEL = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|WARN(?:ING)?|EXCEPTION|error|critical|fatal|warn(?:ing)?|Error)\b")
+_GOES_ON = re.compile(
+    r"(?i)\b(?:continu\w+|retry\w*|retries|skipp?\w*|ignor\w+|resum\w+|recover\w+|fall\w*[ -]?back|proceed\w*|anyway"
+    r"|go(?:ing|es)? on|carry\w* on|mov(?:e|ing) on|without|instead|handled|trying again|try again|attempt \d+"
+    r"|using|default(?:s|ing)?|degraded|best[- ]effort|next|starting|restart\w*|non-?fatal|not fatal|expected)\b"
+    r"|\b(?:step|epoch|iter(?:ation)?|batch|round|trial|shard|phase)\b[ :=#]{0,4}\d"
+)
+_GIVES_UP = re.compile(
+    r"(?i)giv(?:e|es|en|ing) up|\babort|\bexit|\bfatal|\bterminat|\bshut|\bquit|unrecover|can(?:no|')t continue"
+    r"|\bstopp(?:ed|ing)|\bcritical|no more (?:retries|attempts)|\bfail(?:ed|ing|ure)?\s*(?:with|[:!.]?\s*$)"
+    r"|status=fail|\bended with|\breturn(?:ed)? code|\b(?:job|run|training|pipeline|stage|main)\b.{0,30}\bfailed"
+)
+_CLEANS_UP = re.compile(
+    r"(?i)\b(?:clean\w*|clos(?:e|ed|ing)|upload\w*|flush\w*|sav(?:e|ed|ing)|teardown|tear\w* down|finali[sz]\w*"
+    r"|releas\w*|shut\w*|bye|goodbye|remov(?:e|ed|ing)|delet(?:e|ed|ing)|stopp(?:ed|ing)|disconnect\w*|sync\w*|collect\w*"
+    r"|archiv\w*|wandb|mlflow|elapsed|took \d|finish\w*|unlock\w*|atexit|on exit|at exit|cleanup|report\w*|notif\w*)\b"
+)
+# Lines that stand after a cause and are nobody's last words.
+_NOISE = re.compile(
+    r"^(?:make(?:\[\d+\])?: \*\*\*|exit status \d|Aborted\b|Killed\b|Terminated\b|Segmentation fault|Bus error|Trace/"
+    r"|\[\d+\][+-]?\s+(?:Exit|Done|Killed)|npm (?:ERR!|error)|real\t|user\t|sys\t|\s*$|Node\.js v|core dumped"
+    r"|srun: |slurmstepd: |error: Recipe |\*\*\* SIG|ERROR conda\.cli|Command exited with|[=*#~+_. -]{4,}$"
+    r"|[WIE]\d{4} [\d:.]+ .{0,80}(?:api|multiprocessing)\.py:|Root Cause|Extension modules:|\+ "
+    r"|Ran \d+ tests? in|FAILED \(|Exception ignored |Exception in thread |Task exception was never|future: <Task"
+    r"|\s*\d* \| |\S+: note: )"
+    r"|^\d{4}-\d\d-\d\d [\d:,.]+\s+(?:INFO|WARNING|ERROR|ERR|WARN)\s+[\w.]+:\d+ -- "
+    r"|^\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d"
+    r"|^\S+:\d+: \w*Warning: |^  warnings\.warn|^sys:1: |^(?:Current thread|Thread) 0x|^Tip: |^hint: |^note: "
+    r"|^(?:Running entrypoint for job|Job supervisor|View a detailed)|resource_tracker|^subprocess\.CalledProcessError"
+)
+_ENTRYPOINT = re.compile(r"^\s*(?:\w+=\S+\s+)*(?:\S*/)?python[\d.]*\s[^;&|`]*$")
+
+
+def is_logged_at_level(line: str) -> bool:
+    """Whether the line is one that a logger wrote about something bad."""
+    return bool(_LEVEL.search(line))
+
+
+def goes_on(line: str) -> bool:
+    """Whether the line says that the program went on."""
+    return bool(_GOES_ON.search(line)) and not gives_up(line)
+
+
+def gives_up(line: str) -> bool:
+    """Whether the line says that the program ends."""
+    return bool(_GIVES_UP.search(line))
+
+
+def cleans_up(line: str) -> bool:
+    """Whether the line sounds like the end's tidying: handlers at exit, traps of a shell."""
+    return bool(_CLEANS_UP.search(line))
+
+
+def is_noise(line: str) -> bool:
+    """Whether the line says nothing of its own: of make, of a shell about a signal, of Ray's own logger."""
+    return bool(_NOISE.search(line))
+
+
+def is_one_program(entrypoint: str) -> bool:
+    """Whether the entrypoint is one Python program, so that its uncaught exception ends the log."""
+    return bool(_ENTRYPOINT.match(entrypoint))
