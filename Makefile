@@ -75,6 +75,7 @@ lock: $(READY) ## Renew the lock files.
 	@for name in ray ray-oldest go; do \
 		$(LOCK) tests/localcluster/$$name-requirements.in -o tests/localcluster/$$name-requirements.txt; \
 	done
+	@$(LOCK) tests/failures/requirements.in -o tests/failures/requirements.txt
 
 clean: ## Remove what was installed into the checkout.
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
