@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
+from rayjobwatch.model.redaction.keys import without_keys
 from rayjobwatch.model.text import clean_line
 
 KEPT_LINES = 100
@@ -15,7 +16,8 @@ JOB_TAIL_BYTES = 4096
 class LogDigest:
     """Digest of one job's log. `cursor` and `lines` always speak of the same place in the log.
 
-    `window` is what the cause of a failure is looked for in; status does not show it.
+    `window` is what the cause of a failure is looked for in, `in_key` whether the last line stands inside of a private
+    key; status does not show them.
     """
 
     lines: int = 0
@@ -24,6 +26,7 @@ class LogDigest:
     tail: tuple[str, ...] = ()
     message: str = ""
     window: LogWindow = field(default=EMPTY_WINDOW, compare=False, repr=False)
+    in_key: bool = field(default=False, compare=False, repr=False)
 
     @classmethod
     def restored(cls, lines: int, cursor: str, tail: Sequence[str], *, complete: bool, message: str) -> "LogDigest":
@@ -32,8 +35,14 @@ class LogDigest:
 
     def fed(self, lines: Sequence[str], cursor: str) -> "LogDigest":
         """Return the digest after `lines` (complete lines, in order), read up to `cursor`."""
-        tail = _joined(self.tail, lines[-KEPT_LINES:])
-        return LogDigest(self.lines + len(lines), cursor, False, tail, window=self.window.fed(lines))
+        shown, in_key = without_keys(lines, self.in_key)
+        return LogDigest(
+            lines=self.lines + len(lines),
+            cursor=cursor,
+            tail=_joined(self.tail, shown[-KEPT_LINES:]),
+            window=self.window.fed(shown),
+            in_key=in_key,
+        )
 
     def after(self, known: "LogDigest") -> "LogDigest":
         """Return this digest with the older lines that `known`, the digest of an earlier or the same place, still has.

@@ -7,6 +7,7 @@ from rayjobwatch.model.cause.finding import Finding, Role
 from rayjobwatch.model.cause.setup import of_setup
 from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.jobs import Failure, JobRow
+from rayjobwatch.model.redaction.keys import without_keys
 from rayjobwatch.model.text import clean_line
 
 # Ray's message for these quotes the driver's own log or set-up: the cause stands in it. The messages of the other
@@ -109,7 +110,8 @@ def _evidence(row: JobRow, log: LogWindow | None) -> Evidence:
 def _quoted(message: str) -> list[str]:
     """Return the lines that Ray's message quotes, without Ray's own first one."""
     head, _, rest = message.partition("\n")
-    return (rest if head.startswith("Job entrypoint command failed") else message).split("\n")
+    lines = (rest if head.startswith("Job entrypoint command failed") else message).split("\n")
+    return list(without_keys(lines, False)[0])
 
 
 def _is_cut(message: str) -> bool:

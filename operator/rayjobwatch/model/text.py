@@ -8,6 +8,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ELLIPSIS = "…"
 _LONGEST_INPUT = 16_384
+_LONGEST_SHOWN = 4096
 
 
 def clean_line(line: str, limit: int = 512) -> str:
@@ -15,7 +16,10 @@ def clean_line(line: str, limit: int = 512) -> str:
 
     Known forms of secrets are masked before the line is cut to `limit` bytes of UTF-8.
     """
-    return cut(redact(plain_line(line)).expandtabs(4), limit)
+    shown = plain_line(line)
+    # What is cut off anyway is not searched for secrets: that takes longer than all the rest.
+    kept = shown[: max(limit, _LONGEST_SHOWN)]
+    return cut(redact(kept).expandtabs(4) + (_ELLIPSIS if len(kept) < len(shown) else ""), limit)
 
 
 def plain_line(line: str) -> str:

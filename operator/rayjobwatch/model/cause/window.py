@@ -1,6 +1,6 @@
 """The lines that are kept of a log to find a failure's cause in: its last ones, however they were batched."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LINE_CHARS = 8192
@@ -8,6 +8,30 @@ _DRIVER_LINES, _DRIVER_CHARS = 600, 48_000
 _WORKER_LINES, _WORKER_CHARS = 150, 12_000
 
 Numbered = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The newest lines of some, `chars` characters with their line ends."""
+
+    lines: tuple[Numbered, ...] = ()
+    chars: int = 0
+
+    def with_newer(self, newer: Sequence[Numbered], most_lines: int, most_chars: int) -> "Kept":
+        """Return the newest lines of these and `newer`, as many as both limits let stay."""
+        if not newer:
+            return self
+        added = [(number, _cut(line)) for number, line in newer[-most_lines:]]
+        lines = (*self.lines, *added)
+        chars = self.chars + sum(len(line) + 1 for _, line in added)
+        dropped = 0
+        while len(lines) - dropped > most_lines or chars > most_chars:
+            chars -= len(lines[dropped][1]) + 1
+            dropped += 1
+        return Kept(lines[dropped:], chars)
+
+
+EMPTY = Kept()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +43,20 @@ class LogWindow:
     """
 
     count: int = 0
-    driver: tuple[Numbered, ...] = ()
-    workers: tuple[Numbered, ...] = ()
+    driver: Kept = EMPTY
+    workers: Kept = EMPTY
 
     def fed(self, lines: Sequence[str]) -> "LogWindow":
         """Return the window after `lines` (complete lines, in order)."""
-        if not lines:
-            return self
-        newest = list(zip(range(self.count, self.count + len(lines)), lines, strict=True))
+        driver: list[Numbered] = []
+        workers: list[Numbered] = []
+        for number, line in enumerate(lines, self.count):
+            (workers if is_forwarded(line) else driver).append((number, line))
         return LogWindow(
             count=self.count + len(lines),
-            driver=_last(self.driver, (one for one in reversed(newest) if not is_forwarded(one[1])), _DRIVER_LINES,
-                         _DRIVER_CHARS),
-            workers=_last(self.workers, (one for one in reversed(newest) if is_forwarded(one[1])), _WORKER_LINES,
-                          _WORKER_CHARS),
-        )  # fmt: skip
+            driver=self.driver.with_newer(driver, _DRIVER_LINES, _DRIVER_CHARS),
+            workers=self.workers.with_newer(workers, _WORKER_LINES, _WORKER_CHARS),
+        )
 
     @classmethod
     def restored(cls, count: int, tail: Sequence[str]) -> "LogWindow":
@@ -43,12 +66,12 @@ class LogWindow:
     @property
     def lines(self) -> list[Numbered]:
         """All kept lines in the order of the log."""
-        return sorted((*self.driver, *self.workers))
+        return sorted((*self.driver.lines, *self.workers.lines))
 
     @property
     def has_all(self) -> bool:
         """Whether no line of the log has been dropped."""
-        return self.count == len(self.driver) + len(self.workers)
+        return self.count == len(self.driver.lines) + len(self.workers.lines)
 
 
 EMPTY_WINDOW = LogWindow()
@@ -57,22 +80,6 @@ EMPTY_WINDOW = LogWindow()
 def is_forwarded(line: str) -> bool:
     """Whether Ray forwarded the line from a worker: `(name pid=1) …`, with or without colour."""
     return line[:1] in ("(", "\x1b") and "pid=" in line[:200]
-
-
-def _last(kept: tuple[Numbered, ...], newest_first: Iterable[Numbered], lines: int, chars: int) -> tuple[Numbered, ...]:
-    chosen: list[Numbered] = []
-    for number, line in _both(newest_first, kept):
-        cut = _cut(line)
-        chars -= len(cut) + 1
-        if len(chosen) == lines or chars < 0:
-            break
-        chosen.append((number, cut))
-    return tuple(chosen[::-1])
-
-
-def _both(newest_first: Iterable[Numbered], kept: tuple[Numbered, ...]) -> Iterator[Numbered]:
-    yield from newest_first
-    yield from reversed(kept)
 
 
 def _cut(line: str) -> str:

@@ -1,0 +1,69 @@
+"""Secrets that no name goes before: in URLs, behind an authentication scheme, and as arguments of known commands."""
+
+import re
+
+from rayjobwatch.model.redaction.values import MASK, looks_coded, looks_made
+
+_URL = re.compile(
+    r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/\"'<>?#]*)@(?=[^\s@])|(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/\"'<>@:]*:[^\s/\"'<>]*)@(?=[^\s@])"
+)
+_USER = re.compile(r"[a-z][a-z_-]{0,20}$|\*\*\*$|\$\{?\w+\}?$|<\w+>$|\{\w+\}$")
+_PORT = re.compile(r"[\w.-]+:\d{1,5}$")
+_DSN = re.compile(r"(\b[\w.-]{1,60}:)([^\s@/:\"']{1,200})(?=@(?:tcp|unix|udp)\()")
+_PGPASS = re.compile(r"(\b(?=[\w.*-]{0,60}[A-Za-z])[\w.*-]{1,60}:\d{4,5}:\w{1,60}:\w{1,60}:)([^\s:\"']{4,200})")
+_SIGNED = re.compile(
+    r"(?i)([?&](?:sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token)|code|key|hmac|auth)=)([^\s&\"'<>]{6,})"
+)
+_BEARER = re.compile(r"(?i)(\b(?:bearer|basic|ssws)\s{1,4})([a-z0-9._~+/=-]{6,})")
+_LOGIN = re.compile(r"((?<![\w/.@-])[\w.-]{1,60}[:/])([^\s@/:\"'<>]{6,100})(?=@(?!sha\d)[\w.-]+)")
+_SIGNING = re.compile(r"(AWS4-HMAC-SHA256 .{0,200}?\bSignature=)([0-9a-f]{16,})")
+_COMMANDS = tuple(
+    re.compile(rf"({before}[\"']?)([^\s\"']{{1,500}})")
+    for before in (
+        r"\bsshpass\s{1,4}-p\s{0,4}",
+        r"\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)\b[^|;&]{0,200}?\s-p(?=\S)",
+        r"\b(?:docker|podman|helm|nerdctl|oras|az|oc|skopeo|twine)\b[^|;&]{0,200}?\s-p(?:=|\s{1,4})(?!\d+:)",
+        r"\bredis-cli\b[^|;&]{0,200}?\s-a\s{1,4}",
+        r"\b(?:wandb|neptune|huggingface-cli|hf)\s{1,4}login\s{1,4}(?:--relogin\s{1,4})?(?!-)(?=[a-z]{0,100}[A-Z0-9])",
+        r"-pass(?:in|out)?\s{1,4}pass:",
+        r"\bcurl\b[^|;&]{0,300}?\s(?:-u|--user|--proxy-user)(?:=|\s{0,4})[\"']?[^\s:\"']{1,100}:",
+        r"(?<=\s)(?:-u|--user)(?:=|\s{1,4})[\"']?[A-Za-z][\w.@-]{0,60}:(?!\d{1,5}(?:[\s\"']|$))",
+        r"(?i:\bidentified\s{1,4}by\s{1,4})(?=[\"'])",
+        r"\bkeytool\b[^|;&]{0,300}?\s-(?:store|key)pass\s{1,4}",
+        r"\bPassword for [^:]{1,100}:\s{1,4}",
+        r"\blogin\(\s{0,4}[\"'][^\"']{1,100}[\"']\s{0,4},\s{0,4}(?=[\"'])",
+        r"(?<=\becho )(?=\S{1,500}\s{0,4}\|[^|]{0,200}--password-stdin)",
+    )
+)
+
+
+def redact_commands(text: str) -> str:
+    """Mask credentials in URLs, behind schemes and in the arguments of well-known commands."""
+    if "://" in text:
+        text = _URL.sub(_url, text)
+    text = _SIGNED.sub(_second, text)
+    text = _BEARER.sub(_bearer, text)
+    text = _LOGIN.sub(_login, text)
+    for pattern in (_DSN, _PGPASS, _SIGNING, *_COMMANDS):
+        text = pattern.sub(_second, text)
+    return text
+
+
+def _second(found: re.Match[str]) -> str:
+    kept = found[2].startswith(MASK) or found[2].startswith(("$", "<", "{"))
+    return found[0] if kept else f"{found[1]}{MASK}"
+
+
+def _url(found: re.Match[str]) -> str:
+    scheme, user = found[1] or found[3], found[2] if found[1] else found[4]
+    return found[0] if not user or _USER.match(user) else f"{scheme}{MASK}@"
+
+
+def _login(found: re.Match[str]) -> str:
+    return f"{found[1]}{MASK}" if looks_made(found[2]) else found[0]
+
+
+def _bearer(found: re.Match[str]) -> str:
+    if found[2].endswith("=") and found[0][-1:] == "=" and found[2].rstrip("=").isalpha() and len(found[2]) < 12:
+        return found[0]  # Bearer realm="…"
+    return f"{found[1]}{MASK}" if looks_coded(found[2]) or len(found[2]) >= 24 else found[0]
