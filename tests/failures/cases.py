@@ -61,3 +61,9 @@ def fakes() -> dict[str, dict[str, str]]:
     """Return the files of each fake package."""
     packages: dict[str, dict[str, str]] = yaml.safe_load((CASES / "fakes.yaml").read_text())
     return packages
+
+
+def formats() -> dict[str, dict[str, Any]]:
+    """Return logs of tools that no recorded job runs: `log`, `cause`; `exit` code and entrypoint `run` where unusual."""
+    logs: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "formats.yaml").read_text())
+    return logs

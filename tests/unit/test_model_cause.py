@@ -9,15 +9,22 @@ from hypothesis import strategies as st
 from rayjobwatch.model.cause.window import LINE_CHARS, LogWindow
 from rayjobwatch.model.failure import failure_of
 from rayjobwatch.model.jobs import Failure, JobRow
-from tests.failures.cases import all_cases
+from tests.failures.cases import all_cases, formats
 
+FORMATS = formats()
 LOGS = [case.log.decode(errors="replace").splitlines() for case in all_cases()]
 
 
 def cause(log: str, exit_code: int | None = 1, entrypoint: str = "python train.py") -> Failure:
     """Return the failure of a job with this log."""
     row = JobRow("a", "FAILED", entrypoint=entrypoint, error_type="JOB_ENTRYPOINT_COMMAND_ERROR", exit_code=exit_code)
-    return failure_of(row, LogWindow().fed(log.splitlines()))
+    return failure_of(row, LogWindow().fed(log.split("\n")))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_cause_is_found_in_the_formats_of_other_tools(name: str) -> None:
+    told = FORMATS[name]
+    assert cause(told["log"], told.get("exit", 1), told.get("run", "python train.py")).text == told["cause"]
 
 
 HEAD = "Traceback (most recent call last):"

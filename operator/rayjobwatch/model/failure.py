@@ -39,7 +39,8 @@ _SIGNALS = {
     24: ("SIGXCPU", "over its limit of CPU time"),
     25: ("SIGXFSZ", "over its limit of file size"),
 }
-_EXIT_CODES = {124: "timed out", 126: "the command cannot be executed", 127: "command not found"}
+_TIMED_OUT = 124  # of coreutils' timeout
+_EXIT_CODES = {_TIMED_OUT: "timed out", 126: "the command cannot be executed", 127: "command not found"}
 
 MESSAGE_BYTES = 512
 
@@ -64,7 +65,10 @@ def _of_exit(row: JobRow, evidence: Evidence, found: Finding | None) -> Failure:
         name, meaning = _SIGNALS.get(signal, (f"signal {signal}", "killed by a signal"))
         said = found.message if found else meaning
         return _failure(row, name, f"{said} (exit code {row.exit_code})", found.location if found else "")
-    said = (found.message if found else last_words(evidence)) or _EXIT_CODES.get(row.exit_code or 0, "")
+    meaning = _EXIT_CODES.get(row.exit_code or 0, "")
+    if row.exit_code == _TIMED_OUT and "timeout" in row.entrypoint:
+        return _failure(row, "", f"exit code {row.exit_code}: {meaning}", "")
+    said = (found.message if found else last_words(evidence)) or meaning
     if row.exit_code is None:
         return _failure(row, "", said or "Ray gives no reason", "")
     ended = f"exit code {row.exit_code}"

@@ -8,7 +8,7 @@ from itertools import chain
 from rayjobwatch.model.cause import words
 from rayjobwatch.model.cause.find import findings_of
 from rayjobwatch.model.cause.finding import Finding, Role
-from rayjobwatch.model.cause.jsonlines import json_of, said_by
+from rayjobwatch.model.cause.jsonlines import said_by
 from rayjobwatch.model.cause.streams import Stream, streams_of
 from rayjobwatch.model.cause.window import Numbered
 
@@ -89,11 +89,14 @@ def signal_of(exit_code: int | None) -> int:
 
 
 def _of_signal(evidence: Evidence, signal: int) -> Finding | None:
-    last = next((one for one in reversed(evidence.findings) if not one.stream and one.role is not Role.IGNORED), None)
-    if last is None or evidence.after(last):
+    mine = [one for one in evidence.findings if not one.stream and one.role not in (Role.IGNORED, Role.REPORT)]
+    if not mine:
         return None
-    if last.role is Role.CRASH:
+    last = mine[-1]
+    if last.role is Role.CRASH and signal in _ABORTING:
         return last
+    if evidence.after(last):
+        return None
     interrupted = signal == _INTERRUPT and last.type == "KeyboardInterrupt"
     return last if interrupted or (signal in _ABORTING and last.role is Role.UNCAUGHT) else None
 
@@ -167,4 +170,4 @@ def last_words(evidence: Evidence) -> str:
     plain = [line for _, line in evidence.plain if not words.is_noise(line)]
     telling = next((line for line in reversed(plain[-_CLOSE_TO_END:]) if not words.cleans_up(line)), "")
     line = telling or (plain[-1] if plain else "")
-    return said_by(json_of(line)) or line
+    return said_by(line) or line.strip("│╭╰─╮╯ ") or line

@@ -63,7 +63,7 @@ def _read_python(lines: Sequence[str], at: int, *, is_cut: bool) -> tuple[Findin
     if prefix and len(text) == 1:
         text = [HEADER, *lines[at + 1 : at + 5000]]
         lead = prefix
-    chain = read_chain(text, 0)
+    chain = read_chain(_dedented(text), 0)
     if chain is None:
         return None, _after_frames(lines, at + 1)
     headless = is_cut and at < 4 and HEADER not in lines[at]
@@ -88,6 +88,15 @@ def _without(prefix: str, lines: Sequence[str], at: int) -> list[str]:
             break
         text.append(line[found.end() :])
     return text
+
+
+def _dedented(text: Sequence[str]) -> Sequence[str]:
+    """Move a traceback to the left whose frames, below an unmoved header, stand further in than two blanks."""
+    frame = next((line for line in text[:2] if frame_of(line) and line.startswith("   ")), None)
+    if frame is None:
+        return text
+    indent = " " * (len(frame) - len(frame.lstrip()) - 2)
+    return [line.removeprefix(indent) for line in text]
 
 
 def _after_frames(lines: Sequence[str], at: int) -> int:

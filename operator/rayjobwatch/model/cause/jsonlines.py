@@ -9,8 +9,8 @@ from rayjobwatch.model.cause.python import HEADER, read_chain
 from rayjobwatch.model.cause.styles import NAME, Styled
 
 _MESSAGES = ("message", "msg", "event", "text", "error", "err", "reason")
-_BAD = re.compile(r"(?i)err|crit|fatal|exception|alert|emerg|panic")
 _ESCAPED = re.compile(r'Traceback \(most recent call last\):(?:\\n|\n)(?:[^"\\]|\\.)*')
+_LOGFMT = re.compile(r'\b(?:level|lvl|severity)="?\w+"? .{0,500}?\b(?:msg|message|error|err)="((?:[^"\\]|\\.)+)"')
 MAX_DEPTH = 5
 
 
@@ -70,8 +70,11 @@ def json_of(line: str) -> Any:
         return None
 
 
-def said_by(record: Any) -> str:
-    """Return the message of a structured line; empty where it has none."""
+def said_by(line: str) -> str:
+    """Return the message of a structured line, JSON or logfmt; empty where it has none."""
+    if found := _LOGFMT.search(line):
+        return found[1].replace('\\"', '"')
+    record = json_of(line)
     if not isinstance(record, dict):
         return ""
     return next((value for key in _MESSAGES if isinstance(value := record.get(key), str) and value), "")

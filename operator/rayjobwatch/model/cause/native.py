@@ -113,17 +113,20 @@ def _java(lines: Sequence[str], at: int) -> Words | None:
 
 
 _NODE = re.compile(r"(?:Uncaught )?([A-Z]\w*(?:Error|Exception)|Error)(?: \[\w+\])?: (.*)$")
-_NODE_FRAME = re.compile(r"    at (?:.*\()?(?:file://)?(/[^:()]+):(\d+):\d+\)?$")
+_NODE_FRAME = re.compile(r"    at (?:.*\()?(?:file://)?(/[^:()]+):(\d+):\d+\)?(?: \{)?$")
+_NODE_MORE = re.compile(r"Require stack:|- |\s|$")
 
 
 def _node(lines: Sequence[str], at: int) -> Words | None:
     found = _NODE.match(lines[at])
-    if not found or at + 1 >= len(lines) or not lines[at + 1].startswith("    at "):
+    near = range(at + 1, min(len(lines), at + 10))
+    begin = next((i for i in near if lines[i].startswith("    at ")), None)
+    if not found or begin is None or any(not _NODE_MORE.match(line) for line in lines[at + 1 : begin]):
         return None
-    end = at + 1
-    while end < len(lines) and lines[end].startswith("    at "):
+    end = begin
+    while end < len(lines) and lines[end].startswith(("    at ", "  ", "}")):
         end += 1
-    places = [place for one in lines[at:end] if (place := _NODE_FRAME.match(one))]
+    places = [place for one in lines[begin:end] if (place := _NODE_FRAME.match(one))]
     mine = next((place for place in places if "/node_modules/" not in place[1]), None)
     return Words(Role.UNCAUGHT, found[1], found[2], f"{_base(mine[1])}:{mine[2]}" if mine else "", end)
 

@@ -220,6 +220,8 @@ def _message(lines: Sequence[str], at: int, first: str) -> tuple[str, int]:
         return first[:MAX_MESSAGE], end
     while end < len(lines) and lines[end][:1].isspace() and lines[end].strip() and not begins(lines[end]):
         end += 1
+    if at + 1 < len(lines) and lines[at + 1].startswith(": "):  # py4j puts Java's exception there
+        return f"{first}{lines[at + 1].rstrip()}"[:MAX_MESSAGE], max(end, at + 2)
     if (not first or first.endswith(":")) and at + 1 < len(lines):
         more = lines[at + 1].strip()
         if more and not begins(lines[at + 1]) and (first or lines[at + 1][:1].isspace()):
