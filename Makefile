@@ -52,7 +52,8 @@ format: $(READY) ## Format the sources.
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
-bench: $(READY) ## Measure the Ray client beside Ray's own, and the controller.
+bench: $(READY) ## Measure the digest of logs, the Ray client beside Ray's own, and the controller.
+	@$(BIN)/python -m tests.bench.digest
 	@$(BIN)/python -m tests.localcluster prepare
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.verdict

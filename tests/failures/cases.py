@@ -64,6 +64,6 @@ def fakes() -> dict[str, dict[str, str]]:
 
 
 def formats() -> dict[str, dict[str, Any]]:
-    """Return logs of tools that no recorded job runs: `log`, `cause`; `exit` code and entrypoint `run` where unusual."""
+    """Return logs of tools that no recorded job runs: `log`, `cause`; `exit` code and entrypoint `run` if unusual."""
     logs: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "formats.yaml").read_text())
     return logs

@@ -8,6 +8,7 @@ import re2
 from rayjobwatch.model.redaction.values import MASK
 
 MAX_PATTERNS = 32
+MAX_PROGRAM = 2000
 _MEMORY_BYTES = 1 << 20
 
 
@@ -37,11 +38,16 @@ def compiled(text: str) -> Any:
     options.log_errors = False
     options.max_mem = _MEMORY_BYTES
     try:
-        return re2.compile(text, options)
+        pattern = re2.compile(text, options)
     except (re2.error, UnicodeEncodeError) as error:
         reason = error.args[0]
         said = reason.decode(errors="replace") if isinstance(reason, bytes) else str(error)
         raise InvalidPatternError(said) from None
+    if pattern.programsize > MAX_PROGRAM:
+        raise InvalidPatternError(
+            f"the pattern compiles to {pattern.programsize} steps, at most {MAX_PROGRAM} are taken"
+        )
+    return pattern
 
 
 def _masked(text: str, pattern: Any) -> str:

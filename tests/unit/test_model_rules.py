@@ -1,0 +1,162 @@
+"""Log rules and values: what fires, what rests, what is counted."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rayjobwatch.model.rules import MAX_RULES, NO_STATES, RESTING, WINDOW_PARTS, Rule, Rules
+from rayjobwatch.model.scan import Scanner
+from rayjobwatch.model.values import Value, ValuePattern, Values, percentage, progress_of
+
+T0 = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    """Return a time of the tests."""
+    return T0 + timedelta(seconds=seconds)
+
+
+LINES = st.lists(st.sampled_from(["oom", "ok", "", "step 3/10", "\x1b[31moom\x1b[0m", "x\room", "é oom"]), max_size=200)
+
+
+@given(LINES)
+def test_blocks_of_lines_hide_no_match(lines: list[str]) -> None:
+    found = list(Scanner(["^oom$", r"\d+/", "", "^é", r"(?i)OOM\s*$"]).matches(lines))
+    assert [line for line, numbers in found if 0 in numbers] == ["oom"] * sum(
+        "oom" in line and "é" not in line for line in lines
+    )
+    assert sum(1 in numbers for _, numbers in found) == lines.count("step 3/10")
+    assert sum(2 in numbers for _, numbers in found) == len(lines)
+    assert sum(3 in numbers for _, numbers in found) == lines.count("é oom")
+
+
+@pytest.mark.parametrize("pattern", [r"\Aoom\z", r"(?-m)^oom$", r"(?s)^oom$"])
+def test_a_pattern_that_speaks_of_the_whole_text_means_the_line(pattern: str) -> None:
+    assert [line for line, _ in Scanner([pattern]).matches(["a", "oom", "b oom"])] == ["oom"]
+
+
+def test_a_match_over_two_lines_is_none() -> None:
+    assert not list(Scanner([r"a\s+b"]).matches(["a", "b"]))
+
+
+def test_a_rule_fires_when_its_lines_come_often_enough_and_not_before() -> None:
+    rules = Rules([Rule("oom", "oom", count=3, within=timedelta(seconds=60))])
+    states = rules.read(["oom", "ok"], NO_STATES, at(0))
+    states = rules.read(["oom"], states, at(59))
+    assert not states["oom"].firing
+    states = rules.read(["oom"], states, at(61))
+    assert not states["oom"].firing
+    states = rules.read(["oom 4"], states, at(62))
+    assert (states["oom"].firing, states["oom"].fired, states["oom"].count) == (True, 1, 4)
+    assert states["oom"].line == "oom 4"
+
+
+def test_a_rule_rests_after_quiet_time_and_fires_again() -> None:
+    rules = Rules([Rule("oom", "oom", reset_after=timedelta(seconds=10))])
+    states = rules.read(["oom"], NO_STATES, at(0))
+    assert rules.rested(states, at(9))["oom"].firing
+    states = rules.rested(states, at(10))
+    assert not states["oom"].firing
+    assert rules.read(["oom"], states, at(11))["oom"].fired == 2
+
+
+def test_a_rule_rests_at_a_line_of_its_reset_pattern_in_the_order_of_the_log() -> None:
+    rules = Rules([Rule("down", "db is down", reset_pattern="db is back")])
+    state = rules.read(["db is down", "db is back"], NO_STATES, at(0))["down"]
+    assert (state.firing, state.fired) == (False, 1)
+    state = rules.read(["db is back", "db is down"], NO_STATES, at(0))["down"]
+    assert state.firing
+    state = rules.read(["db is down", "db is back"] * 50, NO_STATES, at(0))["down"]
+    assert (state.fired, state.count) == (50, 50)
+
+
+def test_a_rule_without_reset_fires_once() -> None:
+    rules = Rules([Rule("oom", "oom")])
+    states = NO_STATES
+    for second in range(50):
+        states = rules.read(["oom"] * 3, states, at(second * 1000))
+    assert (states["oom"].fired, states["oom"].count) == (1, 150)
+
+
+@given(st.lists(st.floats(0, 100), max_size=300).map(sorted))
+def test_what_is_remembered_is_bounded(seconds: list[float]) -> None:
+    rules = Rules([Rule("oom", "oom", count=1000, within=timedelta(seconds=60))])
+    states = NO_STATES
+    for second in seconds:
+        states = rules.read(["oom"], states, at(second))
+    state = states.get("oom", RESTING)
+    assert state.count == len(seconds)
+    assert len(state.recent) <= WINDOW_PARTS + 1
+    if seconds:
+        within = sum(seconds[-1] - second < 60 for second in seconds)
+        older = sum(59 <= seconds[-1] - second < 61 for second in seconds)
+        assert abs(sum(count for _, count in state.recent) - within) <= older
+
+
+@given(LINES, st.lists(st.integers(0, 200), max_size=5).map(sorted))
+def test_states_are_the_same_whatever_the_batches(lines: list[str], cuts: list[int]) -> None:
+    rules = Rules([Rule("a", "oom", count=3), Rule("b", r"\d", reset_pattern="ok")])
+    states = NO_STATES
+    for begin, end in zip([0, *cuts], [*cuts, len(lines)], strict=True):
+        states = rules.read(lines[begin:end], states, at(0))
+    assert states == rules.read(lines, NO_STATES, at(0))
+
+
+def test_a_rule_that_re2_refuses_is_told_and_the_others_go_on() -> None:
+    rules = Rules([Rule("bad", "a("), Rule("worse", "a", reset_pattern=r"(?=x)"), Rule("good", "a")])
+    assert set(rules.refused) == {"bad", "worse"}
+    assert re.search(r"missing \)", rules.refused["bad"])
+    assert set(rules.read(["aaa"], NO_STATES, at(0))) == {"good"}
+
+
+def test_rules_are_bounded_and_many_at_once_are_counted_right() -> None:
+    rules = Rules([Rule(f"r{n}", f"line {n}$") for n in range(100)])
+    states = rules.read([f"line {n}" for n in range(100)] * 20, NO_STATES, at(0))
+    assert {state.count for state in states.values()} == {20}
+    assert len(states) == MAX_RULES
+
+
+def test_patterns_that_would_take_long_are_refused_each_and_together() -> None:
+    huge = Rules([Rule("huge", "(?i)[a-z]+.{0,900}x"), Rule("good", "a")])
+    assert "at most" in huge.refused["huge"]
+    many = Rules([Rule(f"r{n}", "(?i)[a-z]+.{0,150}x") for n in range(MAX_RULES)])
+    assert 0 < len(many.refused) < MAX_RULES
+    assert "no room" in many.refused[f"r{MAX_RULES - 1}"]
+
+
+def test_a_rules_line_is_clean() -> None:
+    state = Rules([Rule("a", "a")]).read(["\x1b[31ma password=Zx9Qw7" + "x" * 500], NO_STATES, at(0))["a"]
+    assert state.line.startswith("a password=***")
+    assert state.line.isprintable()
+
+
+def test_the_last_value_counts() -> None:
+    values = Values(
+        [ValuePattern("progress", r"step (?P<value>\d+)/(?P<of>\d+)"), ValuePattern("loss", r"loss=(?P<value>\S+)")]
+    )
+    known = values.read(["step 1/40 loss=0.5", "step 2/40 loss=0.25", "x"], {}, at(0))
+    known = values.read(["step 25/40"], known, at(1))
+    assert known == {"progress": Value("25", "40", at(1)), "loss": Value("0.25", "", at(0))}
+    assert progress_of(known) == "62%"
+
+
+@pytest.mark.parametrize(
+    ("value", "done"),
+    [
+        (Value("63"), 63), (Value("63%"), 63), (Value("1,200", "4,000"), 30), (Value("5", "4"), 100), (Value("-1"), 0),
+        (Value("x"), None),
+        (Value("nan"), None), (Value("inf", "3"), None), (Value("1", "0"), None), (Value("1", "y"), None),
+    ],
+)  # fmt: skip
+def test_progress_is_a_percentage_or_nothing(value: Value, done: int | None) -> None:
+    assert percentage(value) == done
+    assert progress_of({"progress": value}) == ("" if done is None else f"{done}%")
+
+
+def test_a_pattern_without_a_value_is_refused() -> None:
+    values = Values([ValuePattern("a", r"\d+"), ValuePattern("b", "("), ValuePattern("c", r"(?P<value>\d*)")])
+    assert set(values.refused) == {"a", "b"}
+    assert not values.read(["no digits"], {}, at(0))
