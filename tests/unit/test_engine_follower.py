@@ -57,7 +57,7 @@ async def _followed(log: Log, seed: LogDigest | None = None) -> tuple[LogDigest,
 @pytest.mark.parametrize("breaks", [[], [0], [1], [3], [0, 0, 1, 2, 3, 3]], ids=str)
 async def test_every_line_is_counted_once_however_often_the_tail_breaks(breaks: list[int]) -> None:
     digest, _ = await _followed(Log(breaks))
-    assert digest == LogDigest(3, "b:3:0", complete=True, tail=tuple(LOG))
+    assert digest == LogDigest(3, "b:3:0", complete=True, tail=tuple(LOG), bytes=14)
 
 
 async def test_a_later_process_goes_on_after_the_last_counted_line() -> None:

@@ -172,14 +172,14 @@ async def test_a_job_of_an_earlier_process_is_not_called_unknown_before_jobs_wer
     fake: FakeDashboard, session: ClusterSession, news: Told
 ) -> None:
     fake.add_job("a", b"one\ntwo\n")
-    wanted = {FOLLOW: LogDigest(1, "b:4:0", tail=("one",))}
+    wanted = {FOLLOW: LogDigest(1, "b:4:0", tail=("one",), bytes=4)}
     session.join(KEY, ["a"])
     session.follow(KEY, wanted)
     assert session.digest(FOLLOW) is None
     await news.until(lambda: session.listing(["a"]) is not None)
     session.follow(KEY, wanted)
     await news.until(lambda: (digest := session.digest(FOLLOW)) is not None and digest.complete)
-    assert session.digest(FOLLOW) == LogDigest(2, "b:8:0", complete=True, tail=("one", "two"))
+    assert session.digest(FOLLOW) == LogDigest(2, "b:8:0", complete=True, tail=("one", "two"), bytes=8)
 
 
 @pytest.mark.parametrize("protocol", [Protocol.AUTO, Protocol.HTTP, Protocol.WEBSOCKET])

@@ -157,7 +157,7 @@ def test_a_log_that_is_read_again_shows_no_old_trouble_and_is_not_complete() -> 
     failing = LogDigest().fed(["a"], "1").failing("agent\nis away")
     assert (failing.message, failing.lines, failing.cursor) == ("agentis away", 1, "1")
     assert failing.fed([], "1").message == ""
-    assert failing.closed() == LogDigest(1, "1", complete=True, tail=("a",))
+    assert failing.closed() == LogDigest(1, "1", complete=True, tail=("a",), bytes=2)
     assert not failing.closed().fed(["b"], "2").complete
 
 
@@ -167,3 +167,41 @@ def test_the_kept_tail_is_the_newest_lines_within_both_limits(tail: list[str], c
     assert len(kept) <= count
     assert kept == tail[len(tail) - len(kept) :]
     assert sum(len(line.encode()) + 1 for line in kept) <= limit
+
+
+@pytest.mark.parametrize(
+    ("line", "levels"),
+    [
+        ("2026-11-21 10:00:00,123 ERROR main: boom", (1, 0)),
+        ("[E] CRITICAL", (1, 0)),
+        ('{"level": "error", "msg": "x"}', (1, 0)),
+        ("ts=1 level=error msg=x", (1, 0)),
+        ("Traceback (most recent call last):", (1, 0)),
+        ("E1121 10:00:00.1 12 x.cc:3] boom", (1, 0)),
+        ("2026-11-21 WARNING ERROR both", (1, 0)),
+        ("WARNING:root:x", (0, 1)),
+        ("x.py:3: UserWarning: y", (0, 1)),
+        ("2026-11-21 [warning  ] slow", (0, 1)),
+        ("\x1b[33mWARN\x1b[0m x", (0, 1)),
+        ("errors: 0, warnings: 0", (0, 0)),
+        ("ValueError: x", (0, 0)),
+        ("INFO no ERRORS", (0, 0)),
+    ],
+)
+def test_lines_about_errors_and_warnings_are_counted_in_the_words_of_loggers(
+    line: str, levels: tuple[int, int]
+) -> None:
+    digest = LogDigest().fed(["x", line] * 70, "1")
+    assert (digest.errors, digest.warnings) == tuple(70 * count for count in levels)
+
+
+@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=4), max_size=5))
+def test_bytes_are_counted_exactly_and_the_time_is_that_of_the_last_line(batches: list[list[str]]) -> None:
+    digest = LogDigest()
+    time = None
+    for number, batch in enumerate(batches):
+        now = datetime(2026, 11, 21, 10, number, tzinfo=UTC)
+        time = now if batch else time
+        digest = digest.fed(batch, "1", now)
+    assert digest.bytes == len("".join(f"{line}\n" for batch in batches for line in batch).encode())
+    assert digest.last_line_time == time

@@ -6,10 +6,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from rayjobwatch.model.cause.window import LogWindow
+from rayjobwatch.model.conditions import conditions_of
+from rayjobwatch.model.events import events_of
 from rayjobwatch.model.fold import DRAIN_GRACE, MISSING_GRACE, UNCERTAIN_GRACE
 from rayjobwatch.model.jobs import Job, JobRow, JobState
 from rayjobwatch.model.observation import Observation
 from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.summary import summary_of
 from tests.unit.observations import IDS, NO_HEAD, T0, at, folded, heard, histories, row, silent
 
 GHOST = JobRow("a", "PENDING", entrypoint="Entrypoint not found.")
@@ -192,6 +196,21 @@ def test_a_failed_job_keeps_the_facts_of_its_row() -> None:
     assert (job.exit_code, job.end_time, job.session) == (3, T0, "s1")
     assert job.failure is not None
     assert job.failure.message == "exit code 3: boom"
+
+
+def test_a_failed_jobs_log_tells_its_cause_in_summary_condition_and_event() -> None:
+    frame = '  File "/tmp/ray/job/train.py", line 88, in <module>'
+    log = ["Traceback (most recent call last):", frame, "    main()", "torch.OutOfMemoryError: CUDA out of memory.", ""]
+    seen = heard(1, row("FAILED", exit_code=1, error_type="JOB_ENTRYPOINT_COMMAND_ERROR", message="10 lines\n"))
+    before = folded(heard(0, row()))
+    state = folded(replace(seen, windows={"a": LogWindow().fed([*log, *["(f pid=1) still here"] * 900])}), state=before)
+    text = "train.py:88 torch.OutOfMemoryError: CUDA out of memory."
+    failure = state.jobs["a"].failure
+    assert failure is not None
+    assert (failure.type, failure.location) == ("torch.OutOfMemoryError", "train.py:88")
+    assert summary_of(state) == text
+    assert [one.message for one in conditions_of(state) if one.type == "Succeeded"] == [text]
+    assert [note.message for note in events_of(before, state)] == [f"job a failed: {text}"]
 
 
 def test_a_stopped_job_has_no_failure_whatever_its_message() -> None:

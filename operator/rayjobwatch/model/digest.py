@@ -3,8 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
+from rayjobwatch.model.levels import levels_of
 from rayjobwatch.model.redaction.keys import without_keys
 from rayjobwatch.model.text import clean_line
 
@@ -14,7 +17,10 @@ JOB_TAIL_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class LogDigest:
-    """Digest of one job's log. `cursor` and `lines` always speak of the same place in the log.
+    """Digest of one job's log. `cursor` and the numbers always speak of the same place in the log.
+
+    `bytes` are those of the lines as UTF-8, with an end each; `errors` and `warnings` numbers of lines;
+    `last_line_time` when the last line was read.
 
     `window` is what the cause of a failure is looked for in, `in_key` whether the last line stands inside of a private
     key; status does not show them.
@@ -25,19 +31,28 @@ class LogDigest:
     complete: bool = False
     tail: tuple[str, ...] = ()
     message: str = ""
+    bytes: int = 0
+    errors: int = 0
+    warnings: int = 0
+    last_line_time: datetime | None = None
     window: LogWindow = field(default=EMPTY_WINDOW, compare=False, repr=False)
     in_key: bool = field(default=False, compare=False, repr=False)
 
     @classmethod
-    def restored(cls, lines: int, cursor: str, tail: Sequence[str], *, complete: bool, message: str) -> "LogDigest":
+    def restored(cls, *, lines: int, tail: tuple[str, ...], **rest: Any) -> "LogDigest":
         """Go on from what a status shows: all that is left of the log so far is its kept tail."""
-        return cls(lines, cursor, complete, tuple(tail), message, LogWindow.restored(lines, tail))
+        return cls(lines=lines, tail=tail, window=LogWindow.restored(lines, tail), **rest)
 
-    def fed(self, lines: Sequence[str], cursor: str) -> "LogDigest":
-        """Return the digest after `lines` (complete lines, in order), read up to `cursor`."""
+    def fed(self, lines: Sequence[str], cursor: str, now: datetime | None = None) -> "LogDigest":
+        """Return the digest after `lines` (complete lines, in order), read up to `cursor` at the time `now`."""
         shown, in_key = without_keys(lines, self.in_key)
+        errors, warnings = levels_of(lines)
         return LogDigest(
             lines=self.lines + len(lines),
+            bytes=self.bytes + sum(map(_bytes, lines)),
+            errors=self.errors + errors,
+            warnings=self.warnings + warnings,
+            last_line_time=(now if lines else None) or self.last_line_time,
             cursor=cursor,
             tail=_joined(self.tail, shown[-KEPT_LINES:]),
             window=self.window.fed(shown),
@@ -62,6 +77,11 @@ class LogDigest:
     def failing(self, message: str) -> "LogDigest":
         """Return the digest with the reason why reading does not go on."""
         return replace(self, message=clean_line(message))
+
+
+def _bytes(line: str) -> int:
+    """Return how long a line is as UTF-8, with its end."""
+    return 1 + (len(line) if line.isascii() else len(line.encode(errors="replace")))
 
 
 def _joined(tail: tuple[str, ...], lines: Sequence[str]) -> tuple[str, ...]:

@@ -132,6 +132,10 @@ LOG = Shape(
     LogDigest.restored,
     (
         Field("lines", "lines", _COUNT),
+        Field("bytes", "bytes", _COUNT),
+        Field("errors", "errors", _COUNT),
+        Field("warnings", "warnings", _COUNT),
+        Field("last_line_time", "lastLineTime", _TIME),
         Field("complete", "complete", _FLAG),
         Field("cursor", "cursor", _WORD),
         Field("message", "message", _LOG_MESSAGE),
