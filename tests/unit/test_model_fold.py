@@ -201,7 +201,7 @@ def test_a_failed_job_keeps_the_facts_of_its_row() -> None:
 def test_a_failed_jobs_log_tells_its_cause_in_summary_condition_and_event() -> None:
     frame = '  File "/tmp/ray/job/train.py", line 88, in <module>'
     log = ["Traceback (most recent call last):", frame, "    main()", "torch.OutOfMemoryError: CUDA out of memory.", ""]
-    seen = heard(1, row("FAILED", exit_code=1, error_type="JOB_ENTRYPOINT_COMMAND_ERROR", message="10 lines\n"))
+    seen = heard(1, row("FAILED", exit_code=1, error_type="JOB_ENTRYPOINT_COMMAND_ERROR", message="\n".join(log)))
     before = folded(heard(0, row()))
     state = folded(replace(seen, windows={"a": LogWindow().fed([*log, *["(f pid=1) still here"] * 900])}), state=before)
     text = "train.py:88 torch.OutOfMemoryError: CUDA out of memory."

@@ -1,6 +1,6 @@
 """Why a failed job failed, from its row and the last lines of its log."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rayjobwatch.model.cause.choice import Evidence, choose, evidence_of, last_words, signal_of
 from rayjobwatch.model.cause.finding import Finding, Role
@@ -43,6 +43,7 @@ _TIMED_OUT = 124  # of coreutils' timeout
 _EXIT_CODES = {_TIMED_OUT: "timed out", 126: "the command cannot be executed", 127: "command not found"}
 
 MESSAGE_BYTES = 512
+_COMPARED = 200  # characters of a line's end
 
 
 def failure_of(row: JobRow, log: LogWindow | None = None) -> Failure:
@@ -123,13 +124,8 @@ def _is_cut(message: str) -> bool:
 
 
 def _reaches_further(log: LogWindow, quoted: Sequence[str]) -> bool:
-    """Whether the log was read to the end that Ray quotes, and back from it at least as far."""
-    lines = log.lines
-    last = _last(line for _, line in lines)
-    if not last or last != _last(quoted):
-        return not any(line.strip() for line in quoted)
-    return log.has_all or sum(len(line) + 1 for _, line in lines) >= sum(len(line) + 1 for line in quoted)
-
-
-def _last(lines: Iterable[str]) -> str:
-    return next((line.strip() for line in reversed(list(lines)) if line.strip()), "")
+    """Whether the log was read to the end that Ray quotes (lines of workers may follow) and from further back."""
+    last = next((line.strip()[-_COMPARED:] for line in reversed(quoted) if line.strip()), "")
+    lines = [line for _, line in log.lines]
+    reached = any(line.strip().endswith(last) for line in reversed(lines))
+    return reached and (log.has_all or len(lines) >= len(quoted))
