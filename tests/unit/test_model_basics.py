@@ -89,11 +89,13 @@ LEAK = "Unexpected error occurred: 1 worker(s) were killed due to low memory\npy
         (JobRow("a", "FAILED", message="deep\nno such package", error_type="RUNTIME_ENV_SETUP_FAILURE"),
          "no such package"),
         (JobRow("a", "FAILED", message=f"{RAY_SAYS}token=abc", exit_code=1), "exit code 1: token=***"),
+        (JobRow("a", "FAILED", exit_code=200), "exit code 200"),
         (JobRow("a", "FAILED"), "Ray gives no reason"),
         (JobRow("a", "FAILED", message=LEAK), "Ray gives no reason"),
         (JobRow("a", "FAILED", message="x", error_type="BRAND_NEW\nTYPE"), "Ray reports BRAND_NEWTYPE"),
     ],
-    ids=["exception", "no log", "signal", "runtime_env", "secret", "no message", "old Ray's memory killer", "new type"],
+    ids=["exception", "no log", "signal", "runtime_env", "secret", "no signal", "no message", "old Ray's memory killer",
+         "new type"],
 )  # fmt: skip
 def test_a_failure_says_in_one_line_what_is_known_of_its_cause(row: JobRow, message: str) -> None:
     assert failure_of(row).message == message

@@ -32,6 +32,7 @@ _SIGNALS = {
     7: ("SIGBUS", "bus error"),
     8: ("SIGFPE", "arithmetic error"),
     9: ("SIGKILL", "killed, for example for lack of memory"),
+    10: ("SIGUSR1", "told to by a signal that it does not handle"),
     11: ("SIGSEGV", "segmentation fault"),
     13: ("SIGPIPE", "wrote to a closed pipe"),
     14: ("SIGALRM", "its alarm rang"),
@@ -50,6 +51,8 @@ def failure_of(row: JobRow, log: LogWindow | None = None) -> Failure:
     """Name the failure of a FAILED row. `log`: what is kept of its log, if it was read."""
     if not _is_quotable(row):
         return _of_ray(row)
+    if row.exit_code == _TIMED_OUT and "timeout" in row.entrypoint:
+        return _failure(row, "", f"exit code {_TIMED_OUT}: {_EXIT_CODES[_TIMED_OUT]}", "")
     evidence = _evidence(row, log)
     if row.error_type == "RUNTIME_ENV_SETUP_FAILURE":
         found = of_setup(_quoted(row.message), evidence.findings)
@@ -63,13 +66,10 @@ def failure_of(row: JobRow, log: LogWindow | None = None) -> Failure:
 def _of_exit(row: JobRow, evidence: Evidence, found: Finding | None) -> Failure:
     signal = signal_of(row.exit_code)
     if signal:
-        name, meaning = _SIGNALS.get(signal, (f"signal {signal}", "killed by a signal"))
+        name, meaning = _SIGNALS[signal]
         said = found.message if found else meaning
         return _failure(row, name, f"{said} (exit code {row.exit_code})", found.location if found else "")
-    meaning = _EXIT_CODES.get(row.exit_code or 0, "")
-    if row.exit_code == _TIMED_OUT and "timeout" in row.entrypoint:
-        return _failure(row, "", f"exit code {row.exit_code}: {meaning}", "")
-    said = (found.message if found else last_words(evidence)) or meaning
+    said = (found.message if found else last_words(evidence)) or _EXIT_CODES.get(row.exit_code or 0, "")
     if row.exit_code is None:
         return _failure(row, "", said or "Ray gives no reason", "")
     ended = f"exit code {row.exit_code}"

@@ -12,7 +12,8 @@ from rayjobwatch.model.cause.jsonlines import said_by
 from rayjobwatch.model.cause.streams import Stream, streams_of
 from rayjobwatch.model.cause.window import Numbered
 
-_SIGNALS = range(1, 65)
+# Those that end a process; other exit codes above 128 are a program's own.
+_SIGNALS = {*range(1, 12), 13, 14, 15, 24, 25}
 _ABORTING = {4, 6, 7, 8, 11}  # ILL, ABRT, BUS, FPE, SEGV: what a broken runtime does after an exception, too
 _INTERRUPT = 2
 _CLOSE_TO_END = 12
