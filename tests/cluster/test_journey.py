@@ -58,8 +58,9 @@ def test_a_job_that_raises_is_finished_and_not_succeeded(watches: Watches, ray_h
     watches.apply(name, ray_head.submit(FAILING, submission_id=name))
     status = watches.wait(name)
     assert status["state"] == "Failed"
-    assert status["summary"] == "exit code 1: ValueError: no such shard: 7"
+    assert status["summary"] == "<string>:4 ValueError: no such shard: 7"
     (row,) = status["jobs"]
+    assert (row["failure"]["type"], row["failure"]["location"]) == ("ValueError", "<string>:4")
     assert row["failure"]["errorType"] == "JOB_ENTRYPOINT_COMMAND_ERROR"
     assert row["log"]["tail"][-1] == "ValueError: no such shard: 7"
     succeeded = conditions(status)["Succeeded"]
@@ -153,4 +154,4 @@ def test_the_columns_are_those_people_read(watches: Watches, ray_head: RayHead) 
     watches.wait(name)
     header, row = watches.kubectl("get", "rjw", name).splitlines()
     assert header.split() == ["NAME", "CLUSTER", "STATE", "JOBS", "SUMMARY", "AGE"]
-    assert row.startswith(f"{name}   shared    Failed   1/1    exit code 1: ValueError: no such shard: 7")
+    assert row.startswith(f"{name}   shared    Failed   1/1    <string>:4 ValueError: no such shard: 7")

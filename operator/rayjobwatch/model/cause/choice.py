@@ -16,7 +16,8 @@ from rayjobwatch.model.cause.window import Numbered
 _SIGNALS = {*range(1, 12), 13, 14, 15, 24, 25}
 _ABORTING = {4, 6, 7, 8, 11}  # ILL, ABRT, BUS, FPE, SEGV: what a broken runtime does after an exception, too
 _INTERRUPT = 2
-_CLOSE_TO_END = 12
+_CLOSE_TO_END = 40  # messages of several lines stand in between, and what wrappers say
+_LAST_WORDS = 12
 _FEW = 3
 # Ranks that lost their peers, not the one that failed.
 _SECONDARY = re.compile(
@@ -109,13 +110,14 @@ def _stands(finding: Finding, evidence: Evidence, exit_code: int | None, *, one_
         return True
     if any(words.goes_on(line) for line in after):
         return False
-    tidied = all(words.cleans_up(line) or words.gives_up(line) for line in after)
     if all(words.gives_up(line) for line in after) and len(after) <= _FEW:
         return True
-    if finding.role is Role.SIDE or words.goes_on(finding.lead):
-        return False
+    tidied = all(words.cleans_up(line) or words.gives_up(line) for line in after)
     if finding.role is Role.CAUGHT or words.is_logged_at_level(finding.lead):
-        return tidied and len(after) <= _FEW
+        went_on = any(words.may_go_on(line) for line in (finding.lead, *after))
+        return tidied and not went_on and len(after) <= _FEW
+    if finding.role is Role.SIDE:
+        return False
     if one_program and exit_code not in (None, 1):
         return tidied
     return tidied or len(after) <= _CLOSE_TO_END
@@ -169,6 +171,6 @@ def _report(evidence: Evidence) -> Finding | None:
 def last_words(evidence: Evidence) -> str:
     """Return the last line of the driver's that says something; tidying up is no last word where another line is."""
     plain = [line for _, line in evidence.plain if not words.is_noise(line)]
-    telling = next((line for line in reversed(plain[-_CLOSE_TO_END:]) if not words.cleans_up(line)), "")
+    telling = next((line for line in reversed(plain[-_LAST_WORDS:]) if not words.cleans_up(line)), "")
     line = telling or (plain[-1] if plain else "")
     return said_by(line) or line.strip("│╭╰─╮╯ ") or line

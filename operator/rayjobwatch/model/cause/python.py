@@ -218,13 +218,19 @@ def _message(lines: Sequence[str], at: int, first: str) -> tuple[str, int]:
     end = at + 1
     if _TASK.search(first):
         return first[:MAX_MESSAGE], end
-    while end < len(lines) and lines[end][:1].isspace() and lines[end].strip() and not begins(lines[end]):
+    if end < len(lines) and lines[end].startswith(": "):  # py4j puts Java's exception there
+        return f"{first}{lines[end].rstrip()}"[:MAX_MESSAGE], end + 1
+    announces = first.endswith(":")
+    while end < len(lines) and end < at + _LOOK_AHEAD and _belongs(lines[end], announces=announces):
         end += 1
-    if at + 1 < len(lines) and lines[at + 1].startswith(": "):  # py4j puts Java's exception there
-        return f"{first}{lines[at + 1].rstrip()}"[:MAX_MESSAGE], max(end, at + 2)
-    if (not first or first.endswith(":")) and at + 1 < len(lines):
-        more = lines[at + 1].strip()
-        if more and not begins(lines[at + 1]) and (first or lines[at + 1][:1].isspace()):
-            first = f"{first} {more}".strip()
-            end = max(end, at + 2)
+    if not first or announces:
+        told = (line.strip() for line in lines[at + 1 : end] if any(char.isalnum() for char in line))
+        first = f"{first} {next(told, '')}".strip()
     return first[:MAX_MESSAGE], end
+
+
+def _belongs(line: str, *, announces: bool) -> bool:
+    """Whether a line goes on with the message above it: it stands further in, or a colon has announced it."""
+    if begins(line) or line.strip() in _LINKS or line.startswith("ray.exceptions.") or line == '"""':
+        return False
+    return announces or (line[:1].isspace() and bool(line.strip()))

@@ -4,10 +4,14 @@ import re
 
 _LEVEL = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|WARN(?:ING)?|EXCEPTION|error|critical|fatal|warn(?:ing)?|Error)\b")
 _GOES_ON = re.compile(
-    r"(?i)\b(?:continu\w+|retry\w*|retries|skipp?\w*|ignor\w+|resum\w+|recover\w+|fall\w*[ -]?back|proceed\w*|anyway"
-    r"|go(?:ing|es)? on|carry\w* on|mov(?:e|ing) on|without|instead|handled|trying again|try again|attempt \d+"
-    r"|using|default(?:s|ing)?|degraded|best[- ]effort|next|starting|restart\w*|non-?fatal|not fatal|expected)\b"
-    r"|\b(?:step|epoch|iter(?:ation)?|batch|round|trial|shard|phase)\b[ :=#]{0,4}\d"
+    r"(?i)\b(?:continu(?:e|es|ing)|retry\w*|retries|skipp?(?:ed|ing)|ignor(?:ed|ing)|resum(?:ed|ing)|recover(?:ed|ing)"
+    r"|fall\w*[ -]?back|proceed\w*|anyway|go(?:ing|es)? on|carry\w* on|mov(?:e|ing) on|handled|try(?:ing)? again"
+    r"|attempt \d+|degraded|best[- ]effort|non-?fatal|not fatal)\b"
+    r"|^.{0,40}\bwithout\b.{0,30}$|\b(?:step|epoch|iter(?:ation)?|batch|round|trial|shard|phase)\b[ :=#]{0,4}\d"
+)
+# Words that a message may hold as well; beside a logged exception they tell that it was expected.
+_MAY_GO_ON = re.compile(
+    r"(?i)\b(?:using|default(?:s|ing)?|instead|next|starting|restart\w*|expected|without|skip|ignore)\b"
 )
 _GIVES_UP = re.compile(
     r"(?i)giv(?:e|es|en|ing) up|\babort|\bexit|\bfatal|\bterminat|\bshut|\bquit|unrecover|can(?:no|')t continue"
@@ -46,6 +50,11 @@ def is_logged_at_level(line: str) -> bool:
 def goes_on(line: str) -> bool:
     """Whether the line says that the program went on."""
     return bool(_GOES_ON.search(line)) and not gives_up(line)
+
+
+def may_go_on(line: str) -> bool:
+    """Whether the line, which was logged beside an exception, says that the program went on."""
+    return bool(_GOES_ON.search(line) or _MAY_GO_ON.search(line)) and not gives_up(line)
 
 
 def gives_up(line: str) -> bool:
