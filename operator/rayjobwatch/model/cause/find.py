@@ -12,12 +12,14 @@ from rayjobwatch.model.cause.python import HEADER, Chain, read_chain
 from rayjobwatch.model.cause.streams import Stream
 from rayjobwatch.model.cause.styles import Styled, read_ipython, read_pytest, read_rich
 
-_IGNORED = re.compile(r"Exception ignored (?:in|on)|--- Logging error ---|Error in atexit|Exception ignored while")
+_IGNORED = re.compile(r"Exception ignored (?:in|on|while)|--- Logging error ---|Error in atexit")
 _SIDE = re.compile(
     r"Exception in thread |Task exception was never retrieved|future: <Task|Process \S+:$|Exception in callback"
     r"|Future exception was never retrieved|handle: <|Unhandled exception in thread"
 )
+MOST_LINES = 5000
 _STACK = re.compile(r"(?:Call stack|Stack \(most recent call last\)):$")
+_TASK_ERROR = re.compile(r"(?:ray\.exceptions\.)?RayTaskError\((.+)\)$")
 _MARKS = ("race", "File ", "rror", "xcept", "panic", "line ", "terminate", "___", "Assert", "ault", "()", "***", ": ")
 
 
@@ -59,9 +61,9 @@ def _read_python(lines: Sequence[str], at: int, *, is_cut: bool) -> tuple[Findin
     if _STACK.search(lead) and HEADER not in lines[at]:
         return None, _after_frames(lines, at)
     prefix = _prefix(lines, at)
-    text = _without(prefix, lines, at) if prefix else lines[at : at + 5000]
+    text = _without(prefix, lines, at) if prefix else lines[at : at + MOST_LINES]
     if prefix and len(text) == 1:
-        text = [HEADER, *lines[at + 1 : at + 5000]]
+        text = [HEADER, *lines[at + 1 : at + MOST_LINES]]
         lead = prefix
     chain = read_chain(_dedented(text), 0)
     if chain is None:
@@ -80,7 +82,7 @@ def _without(prefix: str, lines: Sequence[str], at: int) -> list[str]:
     """Take a prefix of that shape off the lines that have one; numbers in it may differ, as those of a time do."""
     shape = re.compile("".join(r"\d+" if part.isdigit() else re.escape(part) for part in re.split(r"(\d+)", prefix)))
     text = []
-    for line in lines[at : at + 5000]:
+    for line in lines[at : at + MOST_LINES]:
         found = shape.match(line) or (
             shape.match(line + " ") if line and prefix.startswith(line[:-1] or line) else None
         )
@@ -116,11 +118,8 @@ def _lead(lines: Sequence[str], at: int) -> str:
 def _of_chain(chain: Chain, lead: str, *, headless: bool) -> Finding:
     cause = chain.cause
     role = Role.UNCAUGHT if chain.is_uncaught or headless else Role.CAUGHT
-    kind = (
-        cause.type.removeprefix("ray.exceptions.RayTaskError(").rstrip(")")
-        if "RayTaskError(" in cause.type
-        else cause.type
-    )
+    inner = _TASK_ERROR.match(cause.type)
+    kind = inner[1] if inner else cause.type
     return Finding(_role(role, lead), kind, cause.message, chain.location, 0, 0, lead, wrapper=cause.is_wrapper)
 
 

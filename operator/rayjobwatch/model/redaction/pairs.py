@@ -30,7 +30,8 @@ _TYPED = re.compile(
     r"\s{0,4}=\s{0,4}"
 )
 _WRAP = re.compile(
-    r"(?:\{\s{0,4}[\"']value[\"']:\s{0,4}|(?:\w{1,20}\.)?(?:SecretStr|SecretBytes|Secret|Password|Token|str|bytes|quote|String)\(|\[|\()(?=[bru]?\\{0,8}[\"'])"
+    r"(?:\{\s{0,4}[\"']value[\"']:\s{0,4}|\[|\("
+    r"|(?:\w{1,20}\.)?(?:SecretStr|SecretBytes|Secret|Password|Token|str|bytes|quote|String)\()(?=[bru]?\\{0,8}[\"'])"
 )
 _OPEN = re.compile(r"[bBrRuUfF]{0,2}(?P<escape>\\{0,8})(?P<quote>[\"'`])")
 _IN_DOUBLE = re.compile(r'(?:\\.|[^"\\])*')
