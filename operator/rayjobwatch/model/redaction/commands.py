@@ -2,7 +2,7 @@
 
 import re
 
-from rayjobwatch.model.redaction.values import MASK, looks_coded, looks_made
+from rayjobwatch.model.redaction.values import MASK, has_both, looks_coded, looks_made
 
 _URL = re.compile(
     r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/\"'<>?#]*)@(?=[^\s@])|(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/\"'<>@:]*:[^\s/\"'<>]*)@(?=[^\s@])"
@@ -60,7 +60,7 @@ def _url(found: re.Match[str]) -> str:
 
 
 def _login(found: re.Match[str]) -> str:
-    return f"{found[1]}{MASK}" if looks_made(found[2]) else found[0]
+    return f"{found[1]}{MASK}" if looks_made(found[2]) or has_both(found[2]) else found[0]
 
 
 def _bearer(found: re.Match[str]) -> str:

@@ -34,15 +34,15 @@ _KEY_OF = word_set(
 # What follows the word makes it something else.
 _NO_SECRET_AFTER = word_set(
     """
-    path paths file files filename dir directory url uri endpoint host port ttl length len count counts counter
-    ids idx type types expiry expires expired expiration expire exp enabled enable mode manager provider version
-    policy limit limits size sizes index max min ref refs header headers field format prefix rotation timeout
-    age lifetime per usage used budget rate scope scopes issuer audience class status error errors source store
-    arn backend required valid loaded bucket mask embedding embeddings classification generation level seconds
-    ms sec sha name names env vocab dropout throughput pos position positions window strategy checksum
-    fingerprint algorithm method service server exists present set configured changed updated attempts retries
-    reset hint quota total cost price alias domain probs logits accuracy loss acc mapping map order column
-    columns attempt mount
+    namespace kind label labels group role roles path paths file files filename dir directory url uri endpoint
+    host port ttl length len count counts counter ids idx type types expiry expires expired expiration expire
+    exp enabled enable mode manager provider version policy limit limits size sizes index max min ref refs
+    header headers field format prefix rotation timeout age lifetime per usage used budget rate scope scopes
+    issuer audience class status error errors source store arn backend required valid loaded bucket mask
+    embedding embeddings classification generation level seconds ms sec sha name names env vocab dropout
+    throughput pos position positions window strategy checksum fingerprint algorithm method service server
+    exists present set configured changed updated attempts retries reset hint quota total cost price alias
+    domain probs logits accuracy loss acc mapping map order column columns attempt mount
     """
 )
 # Words of language models and paging, of which there is a token without any secret.

@@ -15,7 +15,7 @@ from rayjobwatch.model.redaction.names import (
     takes_all,
     words_of,
 )
-from rayjobwatch.model.redaction.values import MASK, is_harmless, looks_made, looks_random
+from rayjobwatch.model.redaction.values import MASK, has_both, is_harmless, is_placeholder, looks_made, looks_random
 
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _AFTER = re.compile(
@@ -39,12 +39,12 @@ _IN_SINGLE = re.compile(r"(?:\\.|[^'\\])*")
 _IN_TICKS = re.compile(r"[^`]*")
 _IN_ESCAPED = re.compile(r"[^\"'\\]*")
 _BARE = re.compile(r"(?:[^\s\"'&;,<]|[\"'](?=\S)|[&;,](?!\s|$|[\w.% -]{1,40}[=:]|[\"'])|<(?!/))+")
-_TO_END = re.compile(r"(?:[^\"'\\]|\\(?![\"']))*")
+_TO_END = re.compile(r"(?:=\"[^\"]*\"|[^\"'\\]|\\(?![\"']))*")
 _SCHEME = re.compile(
     r"(?i)(?:bearer|basic|token|apikey|api-key|negotiate|digest|aws4-hmac-sha256|key|splunk|ssws|hmac)\s{1,4}"
 )
 _MADE = re.compile(r"\\{0,8}[\"']?\s{0,4}[=:]?\s{0,4}\\{0,8}[\"']?([\w.+~=-]{8,200})(?![(\[/\w])")
-_NETRC = re.compile(r"\blogin\s{1,4}\S{1,200}\s{1,4}$")
+_NETRC = re.compile(r"\blogin\s{1,4}\S{1,200}\s{1,4}$|^\s{0,8}(?:ENV|ARG)\s{1,4}$")
 
 
 def redact_pairs(text: str) -> str:
@@ -67,7 +67,7 @@ def _secrets(text: str) -> Iterator[tuple[int, int]]:
         words = words_of(text[begin:end])
         value = _value(text, begin, end, words) if is_secret(words) else None
         if value is None and (is_secret(words) or may_be_secret(words)):
-            value = _made(text, end)
+            value = _made(text, end, strict=is_weak(words) or not is_secret(words))
         done = max(done, end)
         if value:
             yield value
@@ -82,6 +82,8 @@ def _widened(text: str, begin: int, end: int, floor: int) -> tuple[int, int]:
     most = min(len(text), end + MAX_NAME)
     while end < most and text[end] in _NAME_CHARS:
         end += 1
+    while text[end - 1] in "-.":
+        end -= 1
     if text[begin:end].lower() in ("key", "string") and begin > least and text[begin - 1] == " ":
         begin -= 1
         while begin > least and text[begin - 1].isalpha():
@@ -110,11 +112,12 @@ def _value(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int]
     return _read(text, wrapped.end() if wrapped else at, words, separator, after["sep"])
 
 
-def _made(text: str, end: int) -> tuple[int, int] | None:
+def _made(text: str, end: int, *, strict: bool) -> tuple[int, int] | None:
     """Take what looks like a secret of itself, right behind the name: `using token Zx9…`, `"key": "Zx9…"`."""
     found = _MADE.match(text, end)
     value = found[1].rstrip(".") if found else ""
-    return (found.start(1), found.start(1) + len(value)) if found and looks_made(value) else None
+    looks = looks_made(value) or (not strict and has_both(value))
+    return (found.start(1), found.start(1) + len(value)) if found and looks else None
 
 
 def _read(text: str, at: int, words: list[str], separator: str, spaced: str) -> tuple[int, int] | None:
@@ -139,7 +142,12 @@ def _quoted(text: str, at: int, words: list[str]) -> tuple[int, int] | None:
     inside = {'"': _IN_DOUBLE, "'": _IN_SINGLE, "`": _IN_TICKS}[opened["quote"]]
     body = (_IN_ESCAPED if opened["escape"] else inside).match(text, opened.end())
     value = body[0] if body else ""
-    if not value.strip(" )]},;:") or is_harmless(value, weak=is_weak(words), quoted=True, colon=False, following=""):
+    code = opened["quote"] == "`" and " " in value
+    if (
+        code
+        or not value.strip(" )]},;:")
+        or is_harmless(value, weak=is_weak(words), quoted=True, colon=False, following="")
+    ):
         return None
     return opened.end(), opened.end() + len(value)
 
@@ -165,6 +173,8 @@ def _of_header(text: str, at: int) -> tuple[int, int] | None:
     found = _TO_END.match(text, begin)
     value = found[0].rstrip() if found else ""
     scheme = _SCHEME.match(value)
+    if scheme and is_placeholder(value[scheme.end() :].strip("\"' ")):
+        return None
     if scheme and not value[scheme.end() :].startswith(MASK):
         return begin, begin + len(value)
     first, _, rest = value.partition(" ")

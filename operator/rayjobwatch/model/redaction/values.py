@@ -13,15 +13,15 @@ def word_set(text: str) -> frozenset[str]:
 
 _NOTHING = word_set(
     """
-    true false yes no on off none null nil undefined enabled disabled required optional unset set missing empty
-    invalid incorrect expired valid ok wrong unknown denied rejected accepted refused failed mismatch hidden
-    redacted masked changed auto default string str bytes int float bool any object text secretstr secret
-    optional[str] basic bearer oauth oauth2 kerberos ldap token password n/a na - not must is was has cannot
-    could should will may can for from to the a an and or of in with please ok. loaded found ignored skipped
-    present absent rotated revoked refreshed renewed deleted created updated provided configured success
-    successful error warning rbac iam mtls local file env vault keyring both await yield lambda new self digest
-    ntlm negotiate plain sasl <empty> inherit () [] {} too all anonymous lax strict session permissive
-    unauthorized forbidden allowed granted
+    bcrypt argon2 argon2id pbkdf2 scrypt sha256 sha512 md5 true false yes no on off none null nil undefined
+    enabled disabled required optional unset set missing empty invalid incorrect expired valid ok wrong unknown
+    denied rejected accepted refused failed mismatch hidden redacted masked changed auto default string str
+    bytes int float bool any object text secretstr secret optional[str] basic bearer oauth oauth2 kerberos ldap
+    token password n/a na - not must is was has cannot could should will may can for from to the a an and or of
+    in with please ok. loaded found ignored skipped present absent rotated revoked refreshed renewed deleted
+    created updated provided configured success successful error warning rbac iam mtls local file env vault
+    keyring both await yield lambda new self digest ntlm negotiate plain sasl <empty> inherit () [] {} too all
+    anonymous lax strict session permissive unauthorized forbidden allowed granted
     """
 )
 _PLACEHOLDER = re.compile(
@@ -39,7 +39,7 @@ _ATTRIBUTE = re.compile(
     r"|hparams|kwds|base64|cls|db|ray|tokenizer|each|data)(?:\.[A-Za-z_]\w{0,60}){1,8}\W{0,3}$"
 )
 _OWN_NAME = re.compile(
-    r"(?:[a-z]+_){0,6}(?:password|passwd|pwd|pass|tok|token|secret|api_?key|key|credentials?|cookie)s?[,)\]}:;]*$",
+    r"(?:[a-z]+_){0,6}(?:password|passwd|pwd|pass|tok|token|secret|api_?key|key|credentials?|cookie|auth|session)s?[,)\]}:;]*$",
     re.IGNORECASE,
 )
 _PATH = re.compile(
@@ -76,7 +76,7 @@ def is_harmless(value: str, *, weak: bool, quoted: bool, colon: bool, following:
 def _is_code(value: str, *, colon: bool) -> bool:
     if _CALL.match(value) or _ITEM.match(value) or _ATTRIBUTE.match(value) or _OWN_NAME.match(value):
         return True
-    return value[:1] in "([{<|" or (colon and bool(_TYPE.match(value)))
+    return value[:1] in "([{<|?" or (colon and bool(_TYPE.match(value)))
 
 
 def _is_prose(value: str, following: str) -> bool:
@@ -104,6 +104,16 @@ def looks_made(text: str) -> bool:
         and any(char.islower() for char in text)
         and not any(char in "/\\(){}<>:" for char in text)
     )
+
+
+def has_both(text: str) -> bool:
+    """Whether a word has digits and letters, as passwords have and words of a language do not."""
+    return len(text) >= 8 and text.isalnum() and not text.isdigit() and any(char.isdigit() for char in text)
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text only stands for a secret: `$TOKEN`, `<token>`, `{token}`, `***`."""
+    return bool(_PLACEHOLDER.match(text))
 
 
 def looks_coded(text: str) -> bool:
