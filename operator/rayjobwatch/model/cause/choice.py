@@ -24,6 +24,7 @@ _SECONDARY = re.compile(
     r"(?i)connection (?:reset|closed|refused|aborted)|closed by peer|peer closed|broken ?pipe|DistBackendError"
     r"|DistNetworkError|NCCL|Gloo|SIGTERM|SignalException|heartbeat|timed? ?out waiting|barrier|ConnectionResetError"
 )
+_NO_ENDS = (Role.REPORT, Role.IGNORED)
 _ROOT_RANK = re.compile(r"\s*rank\s*:\s*(\d+)\b")
 
 
@@ -74,9 +75,9 @@ def choose(evidence: Evidence, exit_code: int | None, entrypoint: str) -> Findin
     if signal:
         return _of_signal(evidence, signal)
     one_program = words.is_one_program(entrypoint)
-    for finding in reversed(evidence.findings):
-        if finding.role is Role.REPORT or finding.stream or finding.role is Role.IGNORED:
-            continue
+    mine = [one for one in reversed(evidence.findings) if not one.stream and one.role not in _NO_ENDS]
+    # What a thread or an unread task says as the program ends may stand after what ended it.
+    for finding in sorted(mine, key=lambda one: one.role is Role.SIDE):
         if _stands(finding, evidence, exit_code, one_program=one_program):
             return _inner(finding, evidence) if finding.wrapper else finding
     return _of_ranks(evidence) or _report(evidence)
@@ -91,7 +92,7 @@ def signal_of(exit_code: int | None) -> int:
 
 
 def _of_signal(evidence: Evidence, signal: int) -> Finding | None:
-    mine = [one for one in evidence.findings if not one.stream and one.role not in (Role.IGNORED, Role.REPORT)]
+    mine = [one for one in evidence.findings if not one.stream and one.role not in _NO_ENDS]
     if not mine:
         return None
     last = mine[-1]
@@ -128,7 +129,7 @@ def _inner(wrapper: Finding, evidence: Evidence) -> Finding:
     before = [
         one
         for one in evidence.findings
-        if one.last < wrapper.first and one.role not in (Role.IGNORED, Role.REPORT) and not one.stream.startswith("(")
+        if one.last < wrapper.first and one.role not in _NO_ENDS and not one.stream.startswith("(")
     ]
     ranks = [one for one in before if one.stream]
     if ranks:
@@ -170,7 +171,16 @@ def _report(evidence: Evidence) -> Finding | None:
 
 def last_words(evidence: Evidence) -> str:
     """Return the last line of the driver's that says something; tidying up is no last word where another line is."""
-    plain = [line for _, line in evidence.plain if not words.is_noise(line)]
-    telling = next((line for line in reversed(plain[-_LAST_WORDS:]) if not words.cleans_up(line)), "")
-    line = telling or (plain[-1] if plain else "")
+    plain = [line for _, line in evidence.plain if not words.is_noise(line)][-_LAST_WORDS:]
+    telling = (i for i in reversed(range(len(plain))) if words.gives_up(plain[i]) or not words.cleans_up(plain[i]))
+    at = next(telling, len(plain) - 1)
+    line = _with_head(plain[: at + 1]) if plain else ""
     return said_by(line) or line.strip("│╭╰─╮╯ ") or line
+
+
+def _with_head(lines: Sequence[str]) -> str:
+    """Return the last line; of a list below a line that ends in a colon, that line with the list's first."""
+    head = next((i for i in reversed(range(len(lines))) if not lines[i][:1].isspace()), len(lines) - 1)
+    if head < len(lines) - 1 and lines[head].endswith(":"):
+        return f"{lines[head]} {lines[head + 1].strip()}"
+    return lines[-1]
