@@ -80,6 +80,8 @@ def _kopf_settings(own: Settings) -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 10
     settings.watching.server_timeout = 600
     settings.watching.reconnect_backoff = 1
+    # A worker keeps its object's last body for so long; our cache has what is needed of it.
+    settings.queueing.idle_timeout = 0.5
     settings.execution.max_workers = 4
     settings.process.ultimate_exiting_timeout = 25
     return settings

@@ -94,6 +94,13 @@ def test_waits_after_failures_double_up_to_a_bound(failures: int, wanted: float)
     assert pace.backed_off(1.0, failures, 30.0) == wanted
 
 
+@given(SECONDS)
+def test_what_is_done_together_is_done_within_a_tenth_of_a_second(moment: float) -> None:
+    due = pace.together(moment)
+    assert -1e-6 <= due - moment <= 0.1 + 1e-6
+    assert pace.together(due) - due <= 1e-6
+
+
 @given(SECONDS, st.floats(0, 1))
 def test_jitter_only_ever_shortens_by_at_most_its_spread(seconds: float, chance: float) -> None:
     assert seconds / 2 <= pace.jittered(seconds, chance) <= seconds

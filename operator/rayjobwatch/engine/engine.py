@@ -16,7 +16,7 @@ from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeCli
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.settings import Settings
 
-WORKERS = 8
+WORKERS = 16
 # More for the watches of which a job has ended: where the API server is slow, verdicts do not wait behind the rest.
 URGENT_WORKERS = 8
 SWEEP_SECONDS = 300.0

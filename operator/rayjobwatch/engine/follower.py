@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Protocol as TypingProtocol
 
 from rayjobwatch.model.digest import LogDigest
@@ -47,7 +48,7 @@ class Follower:
 
     async def _read(self) -> None:
         async for batch in self._tail(self.digest.cursor):
-            self._update(self.digest.fed(batch.lines, str(batch.cursor)))
+            self._update(self.digest.fed(batch.lines, str(batch.cursor), datetime.now(UTC)))
         self._update(self.digest.closed())
 
     def _update(self, digest: LogDigest) -> None:

@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
@@ -138,12 +139,15 @@ class LogsReader:
         loop = asyncio.get_running_loop()
         told = loop.time()
         async for batch in log.reader.read(job):
-            log.digest = log.digest.fed(batch.lines, str(batch.cursor))
+            log.digest = log.digest.fed(batch.lines, str(batch.cursor), datetime.now(UTC))
             if loop.time() - told > pace.FASTEST_READ:
                 told = loop.time()
                 self._told(log)
             await asyncio.sleep(0)  # bytes that are there already are given out without a pause for others
-        log.digest = log.digest.closed() if job.status.is_terminal else log.digest.failing("")
+        if job.status.is_terminal:
+            log.digest = log.digest.closed()
+        elif log.digest.message:
+            log.digest = log.digest.failing("")
 
     def _schedule(self, log: Log, *, moved: bool) -> None:
         now = asyncio.get_running_loop().time()
@@ -152,4 +156,4 @@ class LogsReader:
             log.moved = now
         pause = pace.backed_off(FIRST_RETRY_SECONDS, log.failures, LAST_RETRY_SECONDS)
         pause = pause or pace.read_pause(now - log.moved, log.reader.whole_bytes)
-        log.due = now + pace.jittered(pause, random.random(), 0.1)  # noqa: S311
+        log.due = pace.together(now + pace.jittered(pause, random.random(), 0.1))  # noqa: S311

@@ -1,5 +1,6 @@
 """The objects of one kind as the watch streams and our own writes last told: nothing is asked that was told."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,7 @@ class Objects:
         known = self._bodies.get(key)
         if known and _uid(known) == _uid(body) and 0 < _version(body) <= _version(known):
             return False
-        kept = self._head | self._part(body)
+        kept = self._head | _with_shared_keys(self._part(body))
         self._bodies[key] = kept
         return known is None or _without_version(known) != _without_version(kept)
 
@@ -80,6 +81,13 @@ def _metadata(body: Body, *more: str) -> Body:
 def key_of(body: Body) -> Key:
     """Return an object's namespace and name."""
     return body["metadata"].get("namespace", ""), body["metadata"]["name"]
+
+
+def _with_shared_keys(value: Any) -> Any:
+    """Return a JSON value whose field names are the same strings as in all others: half the memory of small ones."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _with_shared_keys(each) for key, each in value.items()}
+    return [_with_shared_keys(each) for each in value] if isinstance(value, list) else value
 
 
 def _uid(body: Body) -> Any:

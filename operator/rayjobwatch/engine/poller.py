@@ -77,7 +77,7 @@ class Poller:
         """Wait for the next poll; one that came to be needed sooner meanwhile comes sooner."""
         loop = asyncio.get_running_loop()
         ended = loop.time()
-        while self._pause is None or (left := ended + self._pause - loop.time()) > 0:
+        while self._pause is None or (left := self._due(ended, self._pause) - loop.time()) > 0:
             self._wake.clear()
             try:
                 async with asyncio.timeout(None if self._pause is None else left):
@@ -86,6 +86,10 @@ class Poller:
                 return
             if self._pause is None or not self._failures:
                 self._pause = self._next(ended)
+
+    @staticmethod
+    def _due(ended: float, pause: float) -> float:
+        return ended + pause if pause <= pace.FASTEST_POLL else pace.together(ended + pause)
 
     def _next(self, ended: float) -> float | None:
         ages = (self._age(id_, job) for id_, job in self._open_jobs().items())

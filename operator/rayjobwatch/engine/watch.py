@@ -61,6 +61,8 @@ class Watch:
         self.status, self.told, self.written, self.changed_since = status, self.state, clock, None
         if newest and newest["metadata"].get("resourceVersion") == written["metadata"].get("resourceVersion"):
             self.body = newest
+            if newest.get("status") == status:
+                self.status = newest["status"]  # one of the two is enough
 
     @property
     def generation(self) -> int:
@@ -153,6 +155,7 @@ class Watch:
             problem=target.problem,
             unreachable=session.unreachable if session else None,
             cluster_gone=_is_gone(self.state.cluster.uid, target),
+            windows={id_: digest.window for id_, digest in self.digests.items()},
             complete_logs=frozenset(id_ for id_ in ids if self._is_log_done(id_)),
         )
 

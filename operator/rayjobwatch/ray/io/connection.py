@@ -20,7 +20,7 @@ CONNECTIONS_OF_A_TAIL: Final = 3
 # What reads logs now and then needs few: a reading takes milliseconds.
 READING_CONNECTIONS: Final = 8
 USER_AGENT: Final = "rayjobwatch"
-_REMEMBERED_REQUESTS: Final = 128
+_REMEMBERED_REQUESTS: Final = 4
 Verify = bool | str | ssl.SSLContext
 
 
