@@ -73,6 +73,11 @@ def test_a_log_is_read_the_later_the_longer_it_is_quiet(silence: float, whole_by
     assert pace.read_pause(silence, whole_bytes) == wanted
 
 
+@pytest.mark.parametrize(("age", "next_read"), [(-9, 2), (10, 2), (120, 6), (3600, 15)])
+def test_a_log_that_is_new_to_us_is_taken_for_the_quieter_the_older_its_job_is(age: float, next_read: float) -> None:
+    assert pace.read_pause(pace.first_silence(age)) == next_read
+
+
 @given(SECONDS, SECONDS, COUNTS)
 def test_a_quieter_log_never_comes_sooner_and_none_is_forgotten(one: float, other: float, size: int) -> None:
     quiet, moving = max(one, other), min(one, other)

@@ -28,6 +28,7 @@ class Log:
     reader: AsyncLogReader
     moved: float
     due: float
+    readings: int = 0
     failures: int = 0
     reading: bool = False
     hurried: bool = False
@@ -50,7 +51,8 @@ class LogsReader:
     def add(self, job_id: str, seed: LogDigest, reader: AsyncLogReader) -> Log:
         """Begin to read a log; `reader` stands where `seed` ends."""
         now = asyncio.get_running_loop().time()
-        log = Log(job_id, seed, reader, now, now, hurried=self._is_over(job_id))
+        moved = now - pace.first_silence(self._age(job_id))
+        log = Log(job_id, seed, reader, moved, now, hurried=self._is_over(job_id))
         self._logs.add(log)
         self._wake.set()
         return log
@@ -67,6 +69,10 @@ class LogsReader:
                 log.due = log.moved = now
                 log.hurried = self._is_over(job_id)
         self._wake.set()
+
+    def _age(self, job_id: str) -> float:
+        job = self._job_of(job_id)
+        return 0.0 if job is None or job.start_time is None else datetime.now(UTC).timestamp() - job.start_time / 1000
 
     def _is_over(self, job_id: str) -> bool:
         job = self._job_of(job_id)
@@ -152,7 +158,8 @@ class LogsReader:
     def _schedule(self, log: Log, *, moved: bool) -> None:
         now = asyncio.get_running_loop().time()
         log.reading = False
-        if moved:
+        log.readings += 1
+        if moved and log.readings > 1:
             log.moved = now
         pause = pace.backed_off(FIRST_RETRY_SECONDS, log.failures, LAST_RETRY_SECONDS)
         pause = pause or pace.read_pause(now - log.moved, log.reader.whole_bytes)

@@ -11,6 +11,7 @@
 | poll, no job open                      | never                           | nothing can happen                   |
 | read of a log that just moved          | 2                               | more will come                       |
 | read of a quiet log                    | half of its silence, at most 15 | what was quiet long stays quiet      |
+| read of a log after the first          | as if quiet for 1/10 of its age | nobody knows when it moved last      |
 | read of a log that only comes whole    | 1 s more per 2 MB, at most 60   | every read sends the whole file      |
 | read after failures                    | 1, doubled each time, to 30     | as above                             |
 | reads of one dashboard's logs          | at most 20 a second together    | agents share their nodes with jobs   |
@@ -37,6 +38,7 @@ SLOWEST_READ = 15.0
 SLOWEST_WHOLE_READ = 60.0
 WHOLE_BYTES_PER_SECOND = 2e6
 READS_PER_SECOND = 20.0
+_QUIET_SHARE = 0.1
 
 LOG_WRITE = 5.0
 SLOWEST_LOG_WRITE = 15.0
@@ -81,6 +83,11 @@ def read_pause(silence: float, whole_bytes: int = 0) -> float:
     """
     pause = max(FASTEST_READ, min(SLOWEST_READ, silence / 2))
     return min(SLOWEST_WHOLE_READ, pause + whole_bytes / WHOLE_BYTES_PER_SECOND)
+
+
+def first_silence(age: float) -> float:
+    """Return since when a log is taken to be quiet that was never read before, of a job of that age."""
+    return min(2 * SLOWEST_READ, max(0.0, age) * _QUIET_SHARE)
 
 
 def log_write_pause(watches: int) -> float:
