@@ -70,7 +70,7 @@ def short_body(claimed: int, body: bytes) -> Behaviour:
     """Claim a length, send less of it, and end the connection."""
 
     async def behave(exchange: Exchange) -> None:
-        await exchange.head(200, {"Content-Type": "application/json", "Content-Length": str(claimed)})
+        await exchange.head(200, {"Content-Type": "text/plain", "Content-Length": str(claimed)})
         await exchange.raw(body)
         exchange.close()
 

@@ -287,23 +287,3 @@ def test_one_page_maps_each_old_name_to_the_new_one() -> None:
     for line in IMPORTS:
         _, module, _, name = line.split()
         assert f"{module}.{name}" in text, line
-
-
-@pytest.mark.requirement("S-11", "D-13")
-def test_no_websocket_library_is_needed(fake: FakeDashboard) -> None:
-    """The upgrade goes through httpx and the frames are read here: nothing can be missing, no 500 can arise."""
-    import subprocess
-    import sys
-
-    prepare(fake, running=False)
-    code = (
-        "import sys\n"
-        "for name in ('websocket', 'websockets', 'aiohttp', 'wsproto'): sys.modules[name] = None\n"
-        "from rayjobwatch.ray import RayClient, AsyncRayClient\n"
-        f"client = RayClient({fake.url!r})\n"
-        "for protocol in ('websocket', 'auto'):\n"
-        "    print(len(list(client.tail_job_logs('job-12345', protocol=protocol))))\n"
-    )
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.stdout, done.stderr) == ("4\n4\n", "")

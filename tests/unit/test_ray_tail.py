@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,10 @@ from rayjobwatch.ray.plan import Close, Open, Read, Request, Response, Wait, adv
 from rayjobwatch.ray.tail.cursor import START, Cursor
 from rayjobwatch.ray.tail.effects import Connected, Lookup
 from rayjobwatch.ray.tail.follow import Tail
+from rayjobwatch.ray.tail.handshake import _MAGIC
 from rayjobwatch.ray.tail.limits import StreamLimits
 from rayjobwatch.ray.tail.lines import LogBatch
 from rayjobwatch.ray.tail.spec import TailSpec
-from rayjobwatch.ray.tail.websocket import _MAGIC
 from tests.unit.ray_reference import PIECES, reference_lines, text_of
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class World:
         match effect:
             case Request(path="/api/version"):
                 return Response(200, body=b'{"version": "4", "ray_version": "%s"}' % self.ray.encode())
+            case Request(path="/api/jobs/j/logs"):
+                return self.text()
             case Lookup():
                 return self.job()
             case Wait(seconds):
@@ -92,6 +95,13 @@ class World:
             case Close() | Connected() | LogBatch():
                 return None
         raise AssertionError(effect)
+
+    def text(self) -> Response:
+        """Answer with Ray's own text of the log, which fails where the log is no UTF-8."""
+        try:
+            return Response(200, body=json.dumps({"logs": text_of(self.log).decode()}).encode())
+        except UnicodeDecodeError:
+            return Response(500, body=b"UnicodeDecodeError")
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -159,7 +169,8 @@ def test_a_finished_log_comes_whole_from_whatever_byte_source_there_is(
 ) -> None:
     world = World(log, pieces=pieces, broken=broken)
     assert lines_of(world.follow()) == reference_lines(log)
-    assert world.asked == (["agent", "file"] if "agent" in broken else ["agent"])
+    believed = "agent" not in broken and log  # that it is empty is not an agent's to say alone
+    assert world.asked == (["agent"] if believed else ["agent", "file"])
 
 
 @given(log=PIECES, pieces=st.integers(1, 40), which=st.integers(0, 100), then=st.sets(st.sampled_from(["agent"])))
@@ -201,6 +212,18 @@ def test_the_explicit_text_tail_brings_all_or_says_so(log: bytes, cut: int) -> N
             world.follow("websocket")
     else:
         assert lines_of(world.follow("websocket")) == reference_lines(text)
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "auto"])
+@pytest.mark.parametrize("over", [True, False])
+def test_a_text_tail_without_proof_of_its_end_never_ends_well(protocol: str, over: bool) -> None:
+    """Ray before 2.40 cuts it at an invalid byte, and there is no agent that could tell."""
+    log = b"one\ntwo\n\xff\nthree\n"
+    world = World(log, over=over, ray="2.9.3", broken={"agent"}, cut=8)
+    world.at[3.0] = world.change(over=True)
+    with pytest.raises(TailEndedError, match="nothing tells" if over else "ended the log tail"):
+        world.follow(protocol)
+    assert world.now < 60
 
 
 def test_lines_come_as_they_are_written_and_the_end_is_read_after_it_is_known() -> None:
@@ -263,6 +286,7 @@ def test_the_file_of_an_old_ray_is_not_read_for_it_holds_bytes_that_are_not_the_
     assert lines_of(World(b"one\ntwo", ray="2.9.3").follow()) == ["one", "two"]
     assert lines_of(World(b"one\ntwo", ray="2.9.3", broken={"agent"}).follow()) == ["one", "two"]
     assert lines_of(World(b"one\ntwo", ray="2.9.3").follow("websocket")) == ["one", "two"]
+    assert lines_of(World(b"one\ntwo", ray="2.9.3", broken={"agent"}).follow("websocket")) == ["one", "two"]
     old = World(b"one\ntwo", ray="2.9.3", broken={"agent"})
     with pytest.raises(ClientError, match=r"2\.9"):
         old.follow("http")

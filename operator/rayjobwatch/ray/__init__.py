@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rayjobwatch.ray.errors import ClientError as ClientError
     from rayjobwatch.ray.errors import InvalidInputError as InvalidInputError
     from rayjobwatch.ray.errors import JobStateError as JobStateError
+    from rayjobwatch.ray.errors import MissingPackageError as MissingPackageError
     from rayjobwatch.ray.errors import NotFoundError as NotFoundError
     from rayjobwatch.ray.errors import RefusedError as RefusedError
     from rayjobwatch.ray.errors import RequestTimeoutError as RequestTimeoutError
@@ -61,6 +62,7 @@ _HOMES = {
         "ClientError",
         "InvalidInputError",
         "JobStateError",
+        "MissingPackageError",
         "NotFoundError",
         "RefusedError",
         "RequestTimeoutError",

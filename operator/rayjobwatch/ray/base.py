@@ -13,6 +13,7 @@ from rayjobwatch.ray.tail.effects import TailPlan
 from rayjobwatch.ray.tail.follow import Tail
 from rayjobwatch.ray.tail.limits import StreamLimits
 from rayjobwatch.ray.tail.reader import LogReading, Sources
+from rayjobwatch.ray.tail.socket_source import text_reader
 from rayjobwatch.ray.tail.spec import TailSpec
 
 LOOK_EVERY: Final = 1.0
@@ -87,6 +88,8 @@ class ClientBase:
     ) -> TailPlan[None]:
         """Check the arguments of a tail and return its plan."""
         idle, limits = options.pop("idle_timeout"), options.pop("limits")
+        if check_protocol(protocol) == "websocket":
+            text_reader()  # raises at the call if its library is missing
         cursor, pace = options.pop("cursor"), options.pop("pace")
         if not (cursor is None or isinstance(cursor, Cursor)) or not (pace is None or isinstance(pace, Pace)):
             raise InvalidInputError("cursor must be a batch's cursor, pace a Pace")

@@ -10,6 +10,7 @@ ClientError                     status_code (also `status`), one printable line,
 ├── StreamLimitError            429  one of our own `StreamLimits` is reached: `limit`, `allowed`, `counts`
 ├── ThrottledError            * 429  the server asked to slow down: `retry_after` in seconds, if it said so
 ├── ServerError               * 500  the server failed (its own 5xx is kept), or its answer makes no sense
+│   └── MissingPackageError     500  what the call needs is not installed: the message names the package
 └── UnavailableError          * 503  refused, unreachable, reset or closed in the middle
     ├── TailEndedError        * 503  the server ended a log tail before the log's end
     └── ClientClosedError       503  this client was closed
@@ -122,6 +123,12 @@ class ServerError(ClientError):
     """The server failed, or answered something that is not Ray's."""
 
     transient = True
+
+
+class MissingPackageError(ServerError):
+    """A package that the call needs is not installed."""
+
+    transient = False
 
 
 class UnavailableError(ClientError):

@@ -9,6 +9,7 @@ from rayjobwatch.ray.api.records import JobDetails, JobStatus
 from rayjobwatch.ray.errors import (
     ClientError,
     InvalidInputError,
+    MissingPackageError,
     NotFoundError,
     RefusedError,
     RequestTimeoutError,
@@ -16,11 +17,14 @@ from rayjobwatch.ray.errors import (
     StreamLimitError,
     ThrottledError,
     UnavailableError,
+    sanitize,
 )
 from rayjobwatch.ray.inputs import AgentFilter, check_count, check_id, check_origin
 from rayjobwatch.ray.plan import Close, Open, Plan, Read, Request, Response, error_of, fetch_json
 
+_OF_THE_SOURCE: Final = (NotFoundError, RefusedError, InvalidInputError, MissingPackageError)
 MOST_LOG_BYTES: Final = 50 * 1024 * 1024
+_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 _LARGEST_LOG: Final = 1 << 30
 _RAW_FILES_SINCE: Final = (2, 40)
 
@@ -55,8 +59,8 @@ def get_job_logs(job_id: str, max_bytes: int | None, agents: AgentFilter | None,
 
 def _read_log(request: Request, max_bytes: int | None, job_id: str) -> Plan[str]:
     head: Response = yield Open(request)
-    if head.status not in {200, 206, 416}:
-        raise error_of(head, request.operation)
+    if not begins_log(head, request, 0):
+        return ""
     log = bytearray()
     while data := (yield Read()):
         log += data
@@ -66,7 +70,7 @@ def _read_log(request: Request, max_bytes: int | None, job_id: str) -> Plan[str]
                 limit="max_bytes", allowed=max_bytes, counts={"bytes": len(log)},
             )  # fmt: skip
     yield Close()
-    return "" if head.status == 416 else log.decode("utf-8", "replace")
+    return log.decode("utf-8", "replace")
 
 
 def may_ask(agent: str | None, agents: AgentFilter | None) -> bool:
@@ -82,7 +86,37 @@ def may_ask(agent: str | None, agents: AgentFilter | None) -> bool:
 
 def is_of_the_source(error: ClientError) -> bool:
     """Whether another source of the log, or the same one later, may still bring it."""
-    return error.transient or isinstance(error, (NotFoundError, RefusedError, InvalidInputError))
+    return error.transient or isinstance(error, _OF_THE_SOURCE)
+
+
+def begins_log(head: Response, request: Request, start: int) -> bool:
+    """Check the head of an answer that should be a log from byte `start` on; return whether bytes of the log follow.
+
+    False: the log ends at `start`. What is no log (a proxy's page, compressed bytes, another range) is a `ServerError`.
+    A 200 brings the log from its first byte, whatever was asked for.
+    """
+    if head.status not in {200, 206, 416}:
+        raise error_of(head, request.operation)
+    found = _RANGE.fullmatch(head.headers.get("content-range", ""))
+    if head.status == 416:
+        _check_size(found and found[2], request, start)
+        return False
+    kind, _, subtype = head.headers.get("content-type", "text/plain").partition(";")[0].strip().lower().partition("/")
+    if f"{kind}/{subtype}" != "application/octet-stream" and (kind != "text" or subtype in {"html", "xml"}):
+        raise ServerError(f"{request.operation}: the answer is no log but {sanitize(f'{kind}/{subtype}')}")
+    if head.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ServerError(f"{request.operation}: the answer is compressed, which was not asked for")
+    if head.status == 206 and not (found and found[1] and int(found[1]) == start):
+        raise ServerError(f"{request.operation}: the answer is not the range that was asked for")
+    return True
+
+
+def _check_size(size: str | None, request: Request, start: int) -> None:
+    """Check what a 416 says of the log's size: that it has nothing beyond `start`."""
+    if size is None or size == "*" or int(size) > start:
+        raise ServerError(f"{request.operation}: the server refuses a range that the log may have")
+    if int(size) < start:
+        raise ServerError(f"{request.operation}: the log has become shorter than what was already read of it")
 
 
 def job_logs(job_id: str, max_bytes: int | None) -> Plan[str]:

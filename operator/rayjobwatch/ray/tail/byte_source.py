@@ -1,17 +1,13 @@
 """Log bytes over HTTP: from the driver's agent by Range, or the dashboard's whole file, known part skipped."""
 
-import re
-
-from rayjobwatch.ray.api.logs import agent_log, check_raw_files, log_file
-from rayjobwatch.ray.errors import ServerError
-from rayjobwatch.ray.plan import Close, Open, Read, Request, Response, error_of
+from rayjobwatch.ray.api.logs import agent_log, begins_log, check_raw_files, is_of_the_source, log_file
+from rayjobwatch.ray.errors import ClientError
+from rayjobwatch.ray.plan import Close, Open, Read, Request, Response
 from rayjobwatch.ray.tail.cursor import ByteCursor, TextCursor
 from rayjobwatch.ray.tail.effects import TailPlan
 from rayjobwatch.ray.tail.progress import Progress
 from rayjobwatch.ray.tail.seek import ByteSeeker, Seeker, TextSeeker
 from rayjobwatch.ray.tail.spec import Rung
-
-_RANGE = re.compile(r"bytes (?:([0-9]+)-[0-9]+|\*)/([0-9]+|\*)")
 
 
 def read_bytes(progress: Progress, rung: Rung, connect: float) -> TailPlan[None]:
@@ -22,16 +18,26 @@ def read_bytes(progress: Progress, rung: Rung, connect: float) -> TailPlan[None]
     else:
         request = yield from file_request(progress, connect)
     head: Response = yield Open(request)
-    if head.status == 416:
-        yield from _nothing_new(head, request, start)
-    elif head.status in {200, 206}:
+    if begins_log(head, request, start):
         yield from progress.opened(rung)
-        yield from _read(progress, _seeker(progress, head, request, start))
+        yield from _read(progress, _seeker(progress, head, start))
     else:
-        yield Close()
-        raise error_of(head, request.operation)
+        yield from _nothing_new()
     yield Close()
     progress.progressed()
+
+
+def read_to_end(progress: Progress, rung: Rung, connect: float) -> TailPlan[None]:
+    """Read the log of a job that is over. That it is empty is not an agent's to say where the dashboard knows more."""
+    yield from read_bytes(progress, rung, connect)
+    if rung is not Rung.AGENT or not progress.is_empty():
+        return
+    try:
+        yield from read_bytes(progress, Rung.FILE, progress.spec.timeout)
+    except ClientError as error:
+        if not (progress.is_empty() and is_of_the_source(error)):
+            raise
+    yield Close()
 
 
 def file_request(progress: Progress, connect: float) -> TailPlan[Request]:
@@ -47,24 +53,16 @@ def _start(progress: Progress) -> int:
     return cursor.offset + progress.log.held_size if isinstance(cursor, ByteCursor) else 0
 
 
-def _seeker(progress: Progress, head: Response, request: Request, start: int) -> Seeker:
+def _seeker(progress: Progress, head: Response, start: int) -> Seeker:
     cursor = progress.log.cursor
     if isinstance(cursor, TextCursor):
         progress.log.go_on_at(cursor)
         return TextSeeker(cursor.offset, cursor.anchor)
-    if head.status == 200:
-        return ByteSeeker(start)
-    found = _RANGE.fullmatch(head.headers.get("content-range", ""))
-    if found is None or found[1] is None or int(found[1]) != start:
-        raise ServerError(f"{request.operation}: the answer is not the range that was asked for")
-    return ByteSeeker(0)
+    return ByteSeeker(start if head.status == 200 else 0)
 
 
-def _nothing_new(head: Response, request: Request, start: int) -> TailPlan[None]:
+def _nothing_new() -> TailPlan[None]:
     """Read a 416 to its end, so that its connection can be used again."""
-    found = _RANGE.fullmatch(head.headers.get("content-range", ""))
-    if found is not None and found[2] != "*" and int(found[2]) < start:
-        raise ServerError(f"{request.operation}: the log has become shorter than what was already read of it")
     left = 65536
     while left > 0 and (data := (yield Read())):
         left -= len(data)

@@ -11,11 +11,12 @@ from rayjobwatch.ray.api.logs import is_of_the_source
 from rayjobwatch.ray.api.records import JobType
 from rayjobwatch.ray.errors import ClientError, JobStateError, TailEndedError
 from rayjobwatch.ray.plan import Close, Wait, backoff
-from rayjobwatch.ray.tail.byte_source import read_bytes
+from rayjobwatch.ray.tail.byte_source import read_bytes, read_to_end
+from rayjobwatch.ray.tail.completeness import check_complete
 from rayjobwatch.ray.tail.effects import TailPlan
 from rayjobwatch.ray.tail.ladder import Ladder, Then
 from rayjobwatch.ray.tail.progress import Progress
-from rayjobwatch.ray.tail.socket_source import CAUSES, read_socket, unread_text
+from rayjobwatch.ray.tail.socket_source import read_socket
 from rayjobwatch.ray.tail.spec import Rung, TailSpec
 
 _QUICK_CONNECT: Final = {Rung.AGENT: 2.0, Rung.SOCKET: 5.0}
@@ -75,9 +76,10 @@ class Tail:
             return (yield from self._follow_socket(connect))
         while True:
             over = self.progress.over
-            yield from read_bytes(self.progress, rung, connect)
             if over:
+                yield from read_to_end(self.progress, rung, connect)
                 return True
+            yield from read_bytes(self.progress, rung, connect)
             yield from self.progress.look_if_due()
             yield from self.progress.rest(self._pause(rung))
 
@@ -92,27 +94,8 @@ class Tail:
             raise TailEndedError(f"the server ended the log tail of {self.spec.job_id!r} while the job runs")
         if auto and not known:
             return False  # the bytes are asked now, to the end
-        return (yield from self._is_complete()) or known  # else once more, now that the job is known to be over
-
-    def _is_complete(self) -> TailPlan[bool]:
-        """Compare the text tail with the log file; raise if it brought less, return False if there is no telling."""
-        log, job = self.progress.log, self.spec.job_id
-        try:
-            unread = yield from unread_text(self.progress, self.spec.timeout)
-        except ClientError as error:
-            if not is_of_the_source(error):
-                raise
-            failure = error
-        else:
-            if unread:
-                raise TailEndedError(
-                    f"the server ended the log tail of {job!r} {unread} bytes before the log's end {CAUSES}"
-                )
-            return True
-        yield Close()
-        if not log.cursor.text_offset and not log.held_size:
-            raise failure
-        return False
+        yield from check_complete(progress, self.spec.timeout)
+        return True
 
     def _pause(self, rung: Rung | None) -> float:
         pause = self.spec.pace.after(self.progress.clock() - self.progress.heard)

@@ -63,10 +63,15 @@ class StreamMeter:
 
     def admit(self, what: str, amount: int) -> int:
         """Count up to `amount` of `what`; return how much of it is within the limit."""
-        limit: int | None = getattr(self.limits, f"max_{what}")
-        allowed = amount if limit is None else min(amount, limit - self.counts[what])
+        room = self.room(what)
+        allowed = amount if room is None else min(amount, room)
         self.counts[what] += allowed
         return allowed
+
+    def room(self, what: str) -> int | None:
+        """Return how much more of `what` is within the limit; None for any amount."""
+        limit: int | None = getattr(self.limits, f"max_{what}")
+        return None if limit is None else limit - self.counts[what]
 
     def exceeded(self, what: str) -> StreamLimitError:
         """Return the error that ends the stream."""

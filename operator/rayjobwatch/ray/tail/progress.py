@@ -66,6 +66,10 @@ class Progress:
         """Whether the job is known to be over (or its record to be gone)."""
         return self.gone or self.job.status.is_terminal
 
+    def is_empty(self) -> bool:
+        """Whether nothing of the log was read yet."""
+        return not self.log.cursor.text_offset and not self.log.held_size
+
     def begin(self) -> TailPlan[None]:
         """Look at the job for the first time: what is wrong now is the caller's to know."""
         self.job = yield from look_up(self.spec.job_id)

@@ -12,7 +12,7 @@ from rayjobwatch.ray.api.records import JobDetails, JobType
 from rayjobwatch.ray.errors import ClientError, JobStateError, RequestTimeoutError, ServerError, UnavailableError
 from rayjobwatch.ray.inputs import AgentFilter
 from rayjobwatch.ray.plan import Close
-from rayjobwatch.ray.tail.byte_source import read_bytes
+from rayjobwatch.ray.tail.byte_source import read_bytes, read_to_end
 from rayjobwatch.ray.tail.cursor import Cursor
 from rayjobwatch.ray.tail.effects import TailPlan
 from rayjobwatch.ray.tail.progress import Progress
@@ -92,7 +92,8 @@ class LogReading:
         if agent is None:
             return False
         try:
-            yield from read_bytes(self._progress, Rung.AGENT, min(self._progress.spec.timeout, _QUICK_CONNECT))
+            read = read_to_end if self._progress.over else read_bytes
+            yield from read(self._progress, Rung.AGENT, min(self._progress.spec.timeout, _QUICK_CONNECT))
         except ClientError as error:
             if not is_of_the_source(error):
                 raise

@@ -1,124 +1,136 @@
-"""The reader's side of a WebSocket (RFC 6455), without I/O: many frames of text at a time.
+"""The text of a WebSocket, by websocket-client's parser over our own buffer: no socket, so it serves both flavours.
 
-Written out here because the libraries spend 3 to 8 times the CPU of this on Ray's small frames, and hold a whole
-frame, of any size, in memory; here a frame's text is given out as it comes.
+A frame is kept until it is whole, so its length is checked before more of it is read than came with its header. The
+frames of a message are given out one by one: a message may be of any size.
 """
 
-import base64
-import hashlib
-import secrets
-from collections.abc import Mapping
 from typing import Final
 
-from rayjobwatch.ray.errors import ServerError, UnavailableError
+from websocket import ABNF, WebSocketException, WebSocketProtocolException, continuous_frame, frame_buffer
 
-_MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_FIN: Final = 0x80
-_DATA: Final = {0x0, 0x1}
-_CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
-_TEXT_FRAME: Final = _FIN | 0x1
+from rayjobwatch.ray.errors import ClientError, ServerError, UnavailableError
 
-
-def new_key() -> str:
-    """Return a nonce for a handshake."""
-    return base64.b64encode(secrets.token_bytes(16)).decode()
+_DATA: Final = frozenset({ABNF.OPCODE_CONT, ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY})
+_WHOLE_TEXT: Final = (1, 0, 0, 0, ABNF.OPCODE_TEXT, 0)  # as frame_buffer.header has it: fin, three rsv, opcode, mask
+_LARGEST_CONTROL: Final = 125
 
 
-def check_handshake(headers: Mapping[str, str], key: str, operation: str) -> None:
-    """Check the head of a 101 answer."""
-    accept = base64.b64encode(hashlib.sha1(key.encode() + _MAGIC, usedforsecurity=False).digest()).decode()
-    if headers.get("sec-websocket-accept") != accept or headers.get("upgrade", "").lower() != "websocket":
-        raise ServerError(f"{operation}: the server's handshake is not a WebSocket's")
-    if headers.get("sec-websocket-extensions") or headers.get("sec-websocket-protocol"):
-        raise ServerError(f"{operation}: the server chose an extension that was not offered")
+class _StarvedError(Exception):
+    """The rest of a frame did not come yet."""
 
 
-class FrameReader:
+class _OversizedError(Exception):
+    """A frame of so many bytes begins, which is more than is taken."""
+
+
+class _Frames(frame_buffer):
+    """The library's parser, fed from a buffer instead of a socket. What starves goes on when more was added."""
+
+    def __init__(self) -> None:
+        super().__init__(self.recv_strict, skip_utf8_validation=True)  # who decodes the text replaces what is no UTF-8
+        self.largest = 0
+        self._data = b""
+        self._at = 0
+        self._parts: list[bytes] = []
+        self._wanted = 0
+
+    def add(self, data: bytes) -> None:
+        """Take what came."""
+        self._parts.append(data)
+        self._wanted -= len(data)
+
+    def recv_whole_text(self) -> bytes | None:
+        """Return the next frame's text if it is a whole message, None if it is anything else: then `recv_frame`.
+
+        Of such a frame, which Ray's nearly all are, there is nothing more to check; it takes half the time so.
+        """
+        if self.header is None:
+            self.recv_header()
+        if self.length is None:
+            self.recv_length()
+        if self.header is None or self.length is None or self.header[:6] != _WHOLE_TEXT:
+            return None
+        text = self.recv_strict(self.length)
+        self.clear()
+        return text
+
+    def recv_strict(self, bufsize: int) -> bytes:
+        """Return exactly so many bytes; `_StarvedError` before there are that many."""
+        end = self._at + bufsize
+        if end > len(self._data):
+            end = self._refilled(bufsize)
+        piece = self._data[self._at : end]
+        self._at = end
+        return piece
+
+    def _refilled(self, bufsize: int) -> int:
+        """Put what came into one piece, once it is enough; return where `bufsize` bytes of it end."""
+        if bufsize > self.largest:
+            raise _OversizedError(bufsize)
+        if self._wanted <= 0:
+            self._data, self._at = b"".join((self._data[self._at :], *self._parts)), 0
+            self._parts.clear()
+            self._wanted = bufsize - len(self._data)
+        if self._wanted > 0:
+            raise _StarvedError
+        return bufsize
+
+
+class TextReader:
     """Takes what a server sends, cut anywhere.
 
-    closed: a close frame came; nothing after it is read.  replies: frames to be sent back (pongs).
+    closed: a close frame came.  failure: what the server did wrong.  oversized: bytes of a frame that is too large.
+    After any of these nothing more is read.  reply: a frame to be sent back, the answer to the last ping.
     """
 
     def __init__(self) -> None:
         self.closed = False
-        self.replies: list[bytes] = []
-        self._rest = b""
-        self._left = 0
+        self.failure: ClientError | None = None
+        self.oversized = 0
+        self.reply: bytes | None = None
+        self._frames = _Frames()
+        self._order = continuous_frame(fire_cont_frame=True, skip_utf8_validation=True)
+        self._within_message = False
 
-    def feed(self, data: bytes) -> tuple[list[bytes], int]:
-        """Return the pieces of text in `data` and how many of them begin a frame (all, or all but the first)."""
-        continued = bool(self._left)
+    def feed(self, data: bytes, largest: int) -> list[bytes]:
+        """Return the text of the frames that `data` completes; of one over `largest` bytes only the head is read."""
         pieces: list[bytes] = []
-        if self._rest:
-            data, self._rest = self._rest + data, b""
-        position = 0
-        if continued:
-            position = self._take(data, 0, self._left, pieces)
-        while not self._left and not self.closed:
-            position = _whole_text_frames(data, position, pieces)
-            header = _header(data, position)
-            if header is None:
-                break
-            start, length = header
-            if data[position] & 0xF in _DATA:
-                position = self._take(data, start, length, pieces)
-            elif len(data) - start < length:
-                break
-            else:
-                self._control(data[position] & 0xF, data[start : start + length])
-                position = start + length
-        self._rest = data[position:]
-        return pieces, len(pieces) - continued
+        self._frames.add(data)
+        self._frames.largest = max(largest, _LARGEST_CONTROL)
+        try:
+            while not self.closed:
+                text = None if self._within_message else self._frames.recv_whole_text()
+                pieces.append(text) if text is not None else self._take(self._frames.recv_frame(), pieces)
+        except _StarvedError:
+            pass
+        except _OversizedError as error:
+            (self.oversized,) = error.args
+        except ClientError as error:
+            self.failure = error
+        except WebSocketException:
+            self.failure = UnavailableError("the server broke the WebSocket protocol")
+        return pieces
 
-    def _take(self, data: bytes, start: int, length: int, pieces: list[bytes]) -> int:
-        piece = data[start : start + length]
-        pieces.append(piece)
-        self._left = length - len(piece)
-        return start + len(piece)
+    def _take(self, frame: ABNF, pieces: list[bytes]) -> None:
+        if frame.opcode in _DATA:
+            pieces.append(self._part(frame))
+        else:
+            self._control(frame)
 
-    def _control(self, opcode: int, payload: bytes) -> None:
-        if opcode == _CLOSE:
+    def _part(self, frame: ABNF) -> bytes:
+        """Return what is in a frame of a message of several."""
+        self._order.validate(frame)
+        self._order.add(frame)
+        opcode, frame = self._order.extract(frame)
+        if opcode == ABNF.OPCODE_BINARY:
+            raise ServerError("the server sent a binary WebSocket frame, which is no text of a log")
+        self._within_message = not frame.fin
+        return frame.data  # type: ignore[return-value]
+
+    def _control(self, frame: ABNF) -> None:
+        if len(frame.data) > _LARGEST_CONTROL:
+            raise WebSocketProtocolException
+        if frame.opcode == ABNF.OPCODE_CLOSE:
             self.closed = True
-        elif opcode == _PING:
-            mask = secrets.token_bytes(4)
-            masked = bytes(byte ^ mask[i & 3] for i, byte in enumerate(payload))
-            self.replies.append(bytes((_FIN | _PONG, 0x80 | len(payload))) + mask + masked)
-
-
-def _whole_text_frames(data: bytes, at: int, pieces: list[bytes]) -> int:
-    """Take the frames that are all alike, whole and of less than 64 KiB, in as few steps as can be."""
-    size = len(data)
-    while size - at >= 4 and data[at] == _TEXT_FRAME:
-        start, length = at + 2, data[at + 1]
-        if length == 126:
-            start, length = at + 4, data[at + 2] << 8 | data[at + 3]
-        elif length > 126:
-            return at
-        if start + length > size:
-            return at
-        at = start + length
-        pieces.append(data[start:at])
-    return at
-
-
-def _header(data: bytes, at: int) -> tuple[int, int] | None:
-    """Return where the payload of the frame at `at` starts and how long it is; None if that is not there yet."""
-    have = len(data) - at
-    if have < 2:
-        return None
-    first, length = data[at], data[at + 1]
-    if first != _TEXT_FRAME or length > 127:
-        _check(first, length)
-    if length < 126:
-        return at + 2, length
-    if length == 126:
-        return None if have < 4 else (at + 4, data[at + 2] << 8 | data[at + 3])
-    return None if have < 10 else (at + 10, int.from_bytes(data[at + 2 : at + 10], "big"))
-
-
-def _check(first: int, length: int) -> None:
-    opcode = first & 0xF
-    known = opcode in _DATA or opcode in {_CLOSE, _PING, _PONG}
-    whole = opcode in _DATA or (first & _FIN and length < 126)
-    if first & 0x70 or length & 0x80 or not (known and whole):
-        raise UnavailableError("the server broke the WebSocket protocol")
+        elif frame.opcode == ABNF.OPCODE_PING:
+            self.reply = ABNF.create_frame(frame.data, ABNF.OPCODE_PONG).format()

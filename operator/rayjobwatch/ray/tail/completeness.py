@@ -1,0 +1,85 @@
+"""Whether the text tail brought a log to its end: Ray closes it in the same way when it stops early.
+
+The proof is how long the log is, from the first of these that can tell: the dashboard's log file, the driver's
+agent, Ray's own text of the log. Without proof the end of a text tail is no end of the log.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rayjobwatch.ray.api.logs import agent_log, begins_log, is_of_the_source, job_logs, may_ask
+from rayjobwatch.ray.errors import ClientError, RequestTimeoutError, TailEndedError, ThrottledError, UnavailableError
+from rayjobwatch.ray.plan import Close, Open, Read, Request, Response
+from rayjobwatch.ray.tail.byte_source import file_request
+from rayjobwatch.ray.tail.cursor import TextCursor
+from rayjobwatch.ray.tail.effects import TailPlan
+from rayjobwatch.ray.tail.progress import Progress
+from rayjobwatch.ray.tail.seek import TextSeeker, text_size
+
+CAUSES: Final = "(a byte that is not UTF-8, or a line of more than 4 MiB): use protocol 'auto' or 'http'"
+_PASSING: Final = (UnavailableError, RequestTimeoutError, ThrottledError)
+_QUICK_CONNECT: Final = 2.0
+_LARGEST_TEXT: Final = 16 << 20
+
+
+def check_complete(progress: Progress, connect: float) -> TailPlan[None]:
+    """Raise unless it is proven that all the text of the log was read; the job is over."""
+    unread = yield from _unread(progress, connect)
+    if unread:
+        job = progress.spec.job_id
+        raise TailEndedError(f"the server ended the log tail of {job!r} {unread} bytes before the log's end {CAUSES}")
+
+
+def _unread(progress: Progress, connect: float) -> TailPlan[int]:
+    """Return how much text the log holds beyond what was read."""
+    failure: ClientError | None = None
+    for proof in _proofs(progress, connect):
+        try:
+            return (yield from proof)
+        except ClientError as error:
+            if not is_of_the_source(error):
+                raise
+            failure = error
+        yield Close()
+    if isinstance(failure, _PASSING):
+        raise failure
+    job = progress.spec.job_id
+    raise TailEndedError(f"the server ended the log tail of {job!r}; nothing tells if that was its end ({failure})")
+
+
+def _proofs(progress: Progress, connect: float) -> Iterator[TailPlan[int]]:
+    yield _unread_of_file(progress, connect)
+    if may_ask(progress.job.driver_agent_http_address, progress.spec.agents):
+        yield _unread_bytes(progress, agent_log(progress.job, 0, min(connect, _QUICK_CONNECT)))
+    yield _unread_of_text(progress)
+
+
+def _unread_of_file(progress: Progress, connect: float) -> TailPlan[int]:
+    return (yield from _unread_bytes(progress, (yield from file_request(progress, connect))))
+
+
+def _unread_of_text(progress: Progress) -> TailPlan[int]:
+    text = yield from job_logs(progress.spec.job_id, _LARGEST_TEXT)
+    return max(len(text.encode("utf-8", "surrogatepass")) - _read(progress), 0)
+
+
+def _read(progress: Progress) -> int:
+    return progress.log.cursor.text_offset + progress.log.held_size
+
+
+def _unread_bytes(progress: Progress, request: Request) -> TailPlan[int]:
+    """Return how much text the log's bytes hold beyond what the text tail brought."""
+    cursor = progress.log.cursor
+    head: Response = yield Open(request)
+    follows = begins_log(head, request, 0)
+    seeker = TextSeeker(cursor.text_offset, cursor.anchor if isinstance(cursor, TextCursor) else None)
+    rest: bytes | None = None
+    size = 0
+    while follows and (data := (yield Read())):
+        if rest is None:
+            data = rest = seeker.feed(data)
+        size += text_size(data or b"")
+    yield Close()
+    if rest is None:
+        size = text_size(seeker.finish())
+    return max(size - progress.log.held_size, 0)
