@@ -14,6 +14,7 @@ from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.spec import Protocol
 from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
+from tests.ray.flavours import until
 
 KEY, OTHER = ("ml", "train"), ("ml", "other")
 FOLLOW = Follow("a", Protocol.HTTP)
@@ -138,13 +139,27 @@ async def test_a_single_job_is_asked_by_its_id_and_many_by_the_table(
     assert asked(fake)[TABLE] == 1
 
 
+async def test_that_a_job_is_gone_is_believed_of_the_table_alone(
+    fake: FakeDashboard, session: ClusterSession, news: Told
+) -> None:
+    fake.add_job("a", status="RUNNING")
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    fake.on("GET", ONE, faults.answer(404, "404 page not found"))
+    await until(lambda: asked(fake)[ONE] > 5)
+    assert asked(fake)[TABLE] >= 4
+    listing = session.listing(["a"])
+    assert listing is not None
+    assert listing.rows["a"].status == "RUNNING"
+
+
 async def test_a_table_that_takes_long_is_asked_job_by_job(
     fake: FakeDashboard, session: ClusterSession, news: Told
 ) -> None:
     fake.once("GET", TABLE, faults.drip(b"[]", 0.3))
     for id_ in "ab":
         fake.add_job(id_, status="RUNNING")
-    session.join(KEY, ["a", "b"], urgent=["a", "b"])
+    session.join(KEY, ["a", "b"])
     await news.until(lambda: (listing := session.listing(["a", "b"])) is not None and len(listing.rows) == 2)
     assert asked(fake)[TABLE] == 1
     assert asked(fake)[ONE] >= 1

@@ -123,12 +123,13 @@ class Poller:
             version = await self._ask_version()
         else:
             version = known.version
-        jobs = await self._ask_jobs(ids)
+        # That a job is gone is believed of the table alone: anything in between can say 404 to a single question.
+        jobs = await self._ask_jobs(ids, whole=any(job.urgent for job in self._open_jobs().values()))
         if known is not None and _is_odd(known, jobs, ids):
             # A head may have been replaced. In this order: one that is replaced between the two makes jobs look
             # missing, which a later poll must confirm, never Lost or found in a session that is not theirs.
             version = await self._ask_version()
-            jobs = await self._ask_jobs(ids)
+            jobs = await self._ask_jobs(ids, whole=True)
         now = datetime.now(UTC)
         fresh = known is None or self._failures or known.version.session_name != version.session_name
         return Heard(version, ids, jobs, now, now if fresh or known is None else known.connected)
@@ -138,10 +139,11 @@ class Poller:
         self._asked_version = asyncio.get_running_loop().time()
         return version
 
-    async def _ask_jobs(self, ids: frozenset[str]) -> dict[str, JobDetails]:
+    async def _ask_jobs(self, ids: frozenset[str], *, whole: bool) -> dict[str, JobDetails]:
         loop = asyncio.get_running_loop()
         table, one = self._seconds[False], self._seconds[True]
-        by_job = pace.asks_by_job(len(ids), table if self._since(self._listed) < pace.LIST_AGAIN else 0.0, one)
+        table = table if self._since(self._listed) < pace.LIST_AGAIN else 0.0
+        by_job = not whole and pace.asks_by_job(len(ids), table, one)
         began = loop.time()
         try:
             if by_job:
