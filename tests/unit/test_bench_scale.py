@@ -176,6 +176,7 @@ RIGHT = finished("Failed", 110.5, JOB.lines(110.0))
         (finished("Succeeded", 110.5), [end_event()], {"wrong": 1}),
         (finished("Failed", 109.9), [end_event()], {"wrong": 1}),
         (Sight(), [], {"missing": 1}),
+        (Sight(), [end_event()], {"missing": 1}),
         (None, [], {"missing": 1}),
         (RIGHT, [], {"missing_events": 1}),
         (RIGHT, [end_event(), end_event()], {"doubled_events": 1}),

@@ -64,7 +64,7 @@ class Runs:
 
     async def run_all(self, options: argparse.Namespace) -> None:
         """Run what was asked for."""
-        has_peer = "KUBERAY_OPERATOR" in os.environ
+        has_peer = {"KUBERAY_OPERATOR", "KUBERAY_CRDS"} <= os.environ.keys()
         for name in options.scenarios or SCENARIOS:
             contenders = [OURS, KUBERAY] if has_peer and name in WITH_PEER else [OURS]
             for number, contender in itertools.product(range(options.runs), contenders):

@@ -163,8 +163,10 @@ async def _outcome(
     }
     beside = {part: (cpu - first.beside[part]) / seconds for part, cpu in last.beside.items()}
     faults = verdicts.faults(jobs, field.watcher.sights, found, now)
-    problems = [*field.problems, *([f"the watch broke {field.watcher.gaps} times"] if field.watcher.gaps else [])]
-    return Outcome({**window, **figures}, faults, dict(asked), dict(api), beside, problems)
+    if field.watcher.gaps:
+        field.problems.append(f"the watch broke {field.watcher.gaps} times")
+    # The list itself: the contender is yet to be stopped.
+    return Outcome({**window, **figures}, faults, dict(asked), dict(api), beside, field.problems)
 
 
 def _latency(field: Arena, jobs: Mapping[str, Job]) -> dict[str, float]:

@@ -48,9 +48,10 @@ def faults(
     told = end_events(events or ())
     over = {name: job for name, job in jobs.items() if job.ended <= now}
     seen = {name: sights.get(name, Sight()) for name in jobs}
-    done = {(name, EVENTS[job.end]) for name, job in over.items() if seen[name].finished}
+    right = {(name, EVENTS[job.end]) for name, job in over.items()}
+    done = {(name, reason) for name, reason in right if seen[name].finished}
     wrong = {name: text for name, job in jobs.items() if (text := _wrong(job, seen[name], now))}
-    wrong |= {name: f"Event {reason}" for name, reason in told if name in jobs and (name, reason) not in done}
+    wrong |= {name: f"Event {reason}" for name, reason in told if name in jobs and (name, reason) not in right}
     return Faults(
         wrong=len(wrong),
         missing=sum(not seen[name].finished for name in over),
