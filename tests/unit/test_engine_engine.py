@@ -1,12 +1,13 @@
 """The engine's patience: what cannot be reconciled is tried again at growing intervals, whoever asks for it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
 
 from rayjobwatch.engine.engine import Engine
-from rayjobwatch.kube.client import Body, KubeClient, KubeError
+from rayjobwatch.kube.client import Body, KubeClient, KubeError, Resource
 from rayjobwatch.settings import Settings
 
 KEY = ("ml", "train")
@@ -17,11 +18,17 @@ WATCH: Body = {
 
 
 class Server:
-    """An API server that takes no status until it is not away any more; it is never asked for an object."""
+    """An API server that takes no status until it is not away any more; it has no object any more."""
 
     def __init__(self) -> None:
         self.written = 0
         self.is_away = True
+
+    async def pages(self, resource: Resource, _namespace: str | None) -> AsyncIterator[list[Body]]:
+        yield []
+
+    async def get(self, *_: Any) -> Body | None:
+        return None
 
     async def apply_status(self, *_: Any) -> Body:
         self.written += 1
@@ -72,5 +79,22 @@ async def test_the_event_of_our_own_write_costs_nothing() -> None:
         await _turns()
         assert server.written == 1
         assert not engine._reconciler.known
+    finally:
+        await engine.stop()
+
+
+async def test_a_watch_whose_deletion_no_stream_told_is_forgotten_by_the_sweep() -> None:
+    server = Server()
+    server.is_away = False
+    engine = Engine(cast("KubeClient", server), Settings(), "test")
+    engine.start()
+    try:
+        engine.watch_seen(WATCH)
+        await _turns()
+        assert engine._reconciler.known == {KEY}
+        await engine._compare_watches()
+        await _turns()
+        assert not engine._reconciler.known
+        assert not engine._watches.keys()
     finally:
         await engine.stop()

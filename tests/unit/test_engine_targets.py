@@ -7,7 +7,7 @@ import pytest
 
 from rayjobwatch.engine.objects import Objects, cluster_part
 from rayjobwatch.engine.targets import DOUBT_SECONDS, RETRY_SECONDS, Targets
-from rayjobwatch.kube.client import RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError, Resource
+from rayjobwatch.kube.client import RAY_CLUSTERS, Body, KubeClient, KubeError, Resource
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import Settings
 
@@ -112,10 +112,11 @@ class Services:
         self.is_away = False
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Body | None:
-        assert resource is SERVICES
-        self.asked += 1
         if self.is_away:
             raise KubeError(0, "Timeout", "the API server did not answer")
+        if resource is RAY_CLUSTERS:
+            return cluster("ready")
+        self.asked += 1
         ports = [{"name": "dashboard", "port": self.port}]
         return {"metadata": {"name": name, "namespace": namespace}, "spec": {"ports": ports}} if self.port else None
 
@@ -143,7 +144,7 @@ async def test_a_head_service_that_is_missing_is_looked_for_now_and_then() -> No
     server.port = None
     finding = Targets(cast("KubeClient", server), clusters(cluster("ready")), Settings(), lambda: now[0])
     for _ in range(3):
-        assert (await finding.find("ml", SPEC)).is_untold
+        assert (await finding.find("ml", SPEC)).seconds(in_doubt=False) == RETRY_SECONDS
     assert server.asked == 1
     server.port, now[0] = 8265, RETRY_SECONDS
     assert (await finding.find("ml", SPEC)).dashboard is not None
@@ -155,4 +156,15 @@ async def test_a_known_dashboard_is_kept_while_the_api_server_is_away() -> None:
     await finding.find("ml", SPEC)
     now[0], server.is_away = DOUBT_SECONDS, True
     assert (await finding.find("ml", SPEC, in_doubt=True)).dashboard is not None
+
+
+async def test_a_cluster_that_no_stream_tells_of_is_found_all_the_same() -> None:
+    server, now = Server(None), [0.0]
+    server.go.set()
+    finding = Targets(cast("KubeClient", server), clusters(), SETTINGS, lambda: now[0])
+    assert (await finding.find("ml", SPEC)).dashboard is None
+    server.answer = cluster("ready")
+    assert (await finding.find("ml", SPEC)).dashboard is None
+    now[0] = DOUBT_SECONDS
+    assert (await finding.find("ml", SPEC)).dashboard is not None
     assert server.asked == 2

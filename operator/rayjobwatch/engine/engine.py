@@ -104,16 +104,21 @@ class Engine:
         while True:
             await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.8, 1.0))  # noqa: S311
             self._reconciler.tidy()
-            try:
-                await self._compare()
-            except KubeError as error:
-                logger.warning("RayJobWatches and RayClusters could not be listed: %s", error)
+            for compare in (self._compare_watches, self._compare_clusters):
+                try:
+                    await compare()
+                except KubeError as error:
+                    logger.warning("not compared with what the API server has: %s", error)
 
-    async def _compare(self) -> None:
+    async def _compare_watches(self) -> None:
         unlisted = await self._list(RAY_JOB_WATCHES, self._watches, self.watch_seen)
         for key in unlisted | (self._reconciler.known - self._watches.keys()):
             self._reconciler.doubt(key)
             self._queue.add(key)
+
+    async def _compare_clusters(self) -> None:
+        if not self._clusters.keys():
+            return  # perhaps the API server knows no such kind
         for key in await self._list(RAY_CLUSTERS, self._clusters, self.cluster_seen):
             self._clusters.forget(key)  # whether it is really gone is asked when it is needed
             for watch in self._reconciler.on_cluster(*key):

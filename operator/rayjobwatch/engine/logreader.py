@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rayjobwatch.engine.tasks import STOP_SECONDS
 from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.ray import AsyncLogReader, ClientError, JobDetails
@@ -87,7 +88,7 @@ class LogsReader:
             for task in self._readings:
                 task.cancel()
             if self._readings:
-                await asyncio.wait(self._readings)
+                await asyncio.wait(self._readings, timeout=STOP_SECONDS)
 
     async def _turn(self, now: float) -> None:
         log = self._soonest() if len(self._readings) < LANES else None

@@ -84,6 +84,10 @@ class Logs:
         source = self._sources.get(follow)
         return source.digest if source else None
 
+    def knows(self, job_id: str) -> bool:
+        """Whether enough is known of a job to read its log, although it may not be listed any more."""
+        return job_id in self._jobs
+
     def changed(self, job_ids: Iterable[str]) -> None:
         """Take note that these jobs have changed: a log ends with its job."""
         for id_ in job_ids:

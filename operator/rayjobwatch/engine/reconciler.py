@@ -1,6 +1,7 @@
 """Reconciling one watch: observe, fold, tell, write. Level-triggered: any call may be the first, or one too many."""
 
 import logging
+import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,7 +20,6 @@ from rayjobwatch.model.fold import fold
 from rayjobwatch.model.spec import InvalidSpecError, parse_spec
 from rayjobwatch.model.status import refused, status_of
 
-RESOLVE_SECONDS = 10.0
 CONFLICT_SECONDS = 1.0
 _AVERAGED_WRITES = 10
 
@@ -154,8 +154,8 @@ class Reconciler:
         if watch.session is not session:
             self._leave(key, watch)
             watch.session = session
-        if target.is_untold:
-            self._again(key, RESOLVE_SECONDS)
+        if (wait := target.seconds(in_doubt=in_doubt)) < math.inf:
+            self._again(key, wait)
         return target
 
     def _ask(self, key: WatchKey, watch: Watch, now: datetime) -> None:

@@ -77,6 +77,10 @@ class ClusterSession:
         """Return a job as last listed, None where it was not asked for or is not there."""
         return self._poller.heard.jobs.get(job_id) if self._poller.heard else None
 
+    def knows(self, job_id: str) -> bool:
+        """Whether a job was listed here since somebody has wanted it."""
+        return self.job(job_id) is not None or self._logs.knows(job_id)
+
     def join(self, key: WatchKey, ids: Iterable[str], urgent: Collection[str] = ()) -> None:
         """Keep the session open for `key`, and ask for its open jobs `ids`; a verdict on the `urgent` is near."""
         now = asyncio.get_running_loop().time()

@@ -1,6 +1,7 @@
 """Finding the dashboard that a watch speaks of."""
 
 import asyncio
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -36,10 +37,11 @@ class Target:
     problem: Problem | None = None
     cluster: Body | None = None
 
-    @property
-    def is_untold(self) -> bool:
-        """Whether no event will tell when the problem is over."""
-        return self.problem is not None and self.problem.reason in _UNTOLD
+    def seconds(self, *, in_doubt: bool) -> float:
+        """Return when to look again although no event tells to: soon where none ever does."""
+        if self.problem is not None and self.problem.reason in _UNTOLD:
+            return RETRY_SECONDS
+        return DOUBT_SECONDS if in_doubt or self.dashboard is None else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,7 @@ class _Lookup:
         result = self.result
         if result is None:
             return True
-        age = now - self.began
-        return age >= RETRY_SECONDS if result.is_untold else in_doubt and age >= DOUBT_SECONDS
+        return now - self.began >= result.seconds(in_doubt=in_doubt)
 
 
 class Targets:
@@ -96,6 +97,8 @@ class Targets:
         lookup = self._lookups.get(key)
         if lookup is None or lookup.is_old(self._clock(), in_doubt=in_doubt):
             last = lookup.result if lookup else None
+            if lookup:
+                self._clusters.forget(key)  # perhaps no stream tells of it
             task = asyncio.create_task(self._looked_up(key, last), name=f"look up {namespace}/{key[1]}")
             lookup = self._lookups[key] = _Lookup(task, self._clock())
         return await asyncio.shield(lookup.task)

@@ -94,8 +94,8 @@ class Watch:
 
     def asked_ids(self, wanted_logs: Iterable[Follow]) -> set[str]:
         """Return the jobs to ask for: the open ones, and once those that are over but whose log is still to be read."""
-        job_of = self.session.job if self.session else lambda _: None
-        return {*self.open_ids, *(follow.job_id for follow in wanted_logs if job_of(follow.job_id) is None)}
+        ids = {follow.job_id for follow in wanted_logs}
+        return {*self.open_ids, *(id_ for id_ in ids if self.session and not self.session.knows(id_))}
 
     def first_listing_in(self, clock: float) -> float:
         """Return how long to wait with the first word: until then the jobs are listed, most likely."""
