@@ -123,7 +123,7 @@ async def test_the_version_is_asked_once_and_again_when_a_job_is_missing_or_anot
     await news.until(lambda: asked(fake)[VERSION] == 2)
     del fake.jobs["a"]
     await news.until(lambda: (listing := session.listing(["a"])) is not None and not listing.rows)
-    assert asked(fake)[VERSION] == 3
+    assert asked(fake)[VERSION] >= 3
 
 
 async def test_a_single_job_is_asked_by_its_id_and_many_by_the_table(

@@ -64,9 +64,13 @@ class Engine:
 
     def cluster_seen(self, body: Body, *, deleted: bool = False) -> None:
         """Take note of a RayCluster as the watch stream tells it."""
-        if self._clusters.gone(body) if deleted else self._clusters.seen(body):
+        if self._is_gone(body) if deleted else self._clusters.seen(body):
             for key in self._reconciler.on_cluster(*key_of(body)):
                 self._queue.add(key)
+
+    def _is_gone(self, cluster: Body) -> bool:
+        # Also where it was not known: it may be being read anew just now.
+        return self._clusters.gone(cluster) or key_of(cluster) not in self._clusters
 
     def _news(self, key: WatchKey, urgent: bool) -> None:
         # What failed waits for its turn: a session would ask for it with every poll.

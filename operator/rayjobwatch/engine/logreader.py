@@ -147,6 +147,8 @@ class LogsReader:
         told = loop.time()
         async for batch in log.reader.read(job):
             log.digest = log.digest.fed(batch.lines, str(batch.cursor), datetime.now(UTC))
+            if log not in self._logs:
+                return
             if loop.time() - told > pace.FASTEST_READ:
                 told = loop.time()
                 self._told(log)

@@ -25,8 +25,12 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the dashboard said last: the jobs among `ids` that it has, at `time`, readable since `connected`."""
+    """What the dashboard said last: the jobs among `ids` that it has, at `time`, readable since `connected`.
 
+    began: when it was asked (loop time).
+    """
+
+    began: float
     version: RayVersion
     ids: frozenset[str]
     jobs: Mapping[str, JobDetails]
@@ -55,6 +59,7 @@ class Poller:
         self._failures = 0
         self._asked_version = self._listed = self._began = float("-inf")
         self._seconds = {True: 0.0, False: 0.0}  # how long it took last, by job and by table
+        self._awaited = frozenset[str]()
         self._wake = asyncio.Event()
         self._pause: float | None = 0.0
 
@@ -67,8 +72,9 @@ class Poller:
         loop = asyncio.get_running_loop()
         while True:
             await self._rest()
-            self._began = loop.time()
+            before, self._began = self._began, loop.time()
             wanted = self._open_jobs()
+            self._awaited = frozenset(id_ for id_, job in wanted.items() if job.since > before)
             if wanted:
                 await self._poll(frozenset(wanted))
             self._pause = self._next(loop.time())
@@ -98,7 +104,7 @@ class Poller:
 
     def _age(self, id_: str, job: OpenJob) -> float:
         row = self.heard.jobs.get(id_) if self.heard else None
-        if job.urgent or (row is not None and row.status.is_terminal):
+        if job.urgent or job.since > self._began or (row is not None and row.status.is_terminal):
             return 0.0
         if row is None or row.start_time is None:
             return asyncio.get_running_loop().time() - job.since
@@ -119,7 +125,7 @@ class Poller:
 
     async def _ask(self, ids: frozenset[str]) -> Heard:
         known = self.heard
-        if known is None or self._failures or self._since(self._asked_version) >= pace.VERSION_AGAIN:
+        if known is None or self._failures or self._is_version_in_doubt(known):
             version = await self._ask_version()
         else:
             version = known.version
@@ -132,7 +138,11 @@ class Poller:
             jobs = await self._ask_jobs(ids, whole=True)
         now = datetime.now(UTC)
         fresh = known is None or self._failures or known.version.session_name != version.session_name
-        return Heard(version, ids, jobs, now, now if fresh or known is None else known.connected)
+        return Heard(self._began, version, ids, jobs, now, now if fresh or known is None else known.connected)
+
+    def _is_version_in_doubt(self, known: Heard) -> bool:
+        lost = any(job.urgent and id_ not in known.jobs for id_, job in self._open_jobs().items())
+        return lost or self._since(self._asked_version) >= pace.VERSION_AGAIN
 
     async def _ask_version(self) -> RayVersion:
         version = await self._client.get_version()
@@ -180,7 +190,7 @@ class Poller:
             return everything
         urgent = {id_ for id_, job in self._open_jobs().items() if job.urgent}
         changed = {id_ for id_ in now.ids if now.jobs.get(id_) != heard.jobs.get(id_)}
-        return frozenset(changed | urgent | (now.ids - heard.ids))
+        return frozenset(changed | urgent | self._awaited | (now.ids - heard.ids))
 
     def _since(self, moment: float) -> float:
         return asyncio.get_running_loop().time() - moment

@@ -10,7 +10,7 @@ from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.objects import Objects
 from rayjobwatch.engine.sessions import Sessions
 from rayjobwatch.engine.targets import Target, Targets
-from rayjobwatch.engine.watch import Watch, without_logs
+from rayjobwatch.engine.watch import LOG_GRACE, Watch, without_logs
 from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient, KubeError
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.kube.watches import write_status
@@ -106,11 +106,13 @@ class Reconciler:
 
     async def _body(self, key: WatchKey) -> Body | None:
         if key in self._unsure:
+            known = self._objects.get(key)
             body = await self._client.get(RAY_JOB_WATCHES, *key)
             self._unsure.discard(key)
-            self._objects.forget(key)
             if body is not None:
                 self._objects.seen(body)
+            elif self._objects.get(key) is known:
+                self._objects.forget(key)
         body = self._objects.get(key)
         return None if body is None or body["metadata"].get("deletionTimestamp") else body
 
@@ -120,6 +122,7 @@ class Reconciler:
         target = await self._target(key, watch)
         watch.take_digests()
         watch.state = fold(watch.state, watch.spec.jobs.ids, watch.observation(target, now))
+        watch.forget_others()
         status = status_of(
             watch.state,
             watch.digests,
@@ -146,7 +149,7 @@ class Reconciler:
     async def _target(self, key: WatchKey, watch: Watch) -> Target:
         """Find the dashboard and have a session with it; a watch that is finished needs none."""
         if watch.spec is None or watch.is_done(datetime.now(UTC)):
-            self._leave(key, watch)
+            self._finish(key, watch)
             return Target()
         in_doubt = watch.session is not None and watch.session.unreachable is not None
         target = await self._targets.find(key[0], watch.spec, in_doubt=in_doubt)
@@ -163,16 +166,25 @@ class Reconciler:
         if watch.session is None:
             return
         if watch.is_done(now):
-            self._leave(key, watch)
+            self._finish(key, watch)
             return
         self._at_work.add(key)
         wanted = watch.wanted_logs(now)
+        if not {follow.job_id for follow in wanted}.issubset(
+            watch.open_ids
+        ):  # a log is read on after its job's end, but not for ever
+            self._again(key, LOG_GRACE.total_seconds())
         watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids)
         watch.session.follow(key, wanted)
+
+    def _finish(self, key: WatchKey, watch: Watch) -> None:
+        self._leave(key, watch)
+        watch.forget_windows()
 
     def _leave(self, key: WatchKey, watch: Watch) -> None:
         self._at_work.discard(key)
         if watch.session:
+            watch.take_digests()
             self._sessions.leave(watch.session, key)
             watch.session = None
 
@@ -207,8 +219,20 @@ class Reconciler:
             self._again(key, CONFLICT_SECONDS)
             return
         self._write_seconds += (self._clock() - began - self._write_seconds) / _AVERAGED_WRITES
-        self._objects.seen(body)
+        known = self._objects.get(key)
+        if known and _uid(known) == _uid(body):  # else it was deleted meanwhile
+            self._objects.seen(body)
+        edited = _is_edited(watch.body, body)
         watch.wrote(status, self._objects.get(key), body, self._clock())
+        if edited:
+            watch.spec = None
+            self._again(key, 0.0)
+
+
+def _is_edited(before: Body, now: Body) -> bool:
+    """Whether somebody else changed the spec, or deleted the object, before our write of its status came to be."""
+    old, new = before["metadata"], now["metadata"]
+    return "deletionTimestamp" in new or new.get("generation", old.get("generation")) != old.get("generation")
 
 
 def _uid(body: Body) -> str:

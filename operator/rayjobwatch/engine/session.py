@@ -77,6 +77,13 @@ class ClusterSession:
         """Return a job as last listed, None where it was not asked for or is not there."""
         return self._poller.heard.jobs.get(job_id) if self._poller.heard else None
 
+    def listing_for(self, key: WatchKey, ids: Collection[str]) -> Listing | None:
+        """Return the rows of `ids` as listed since `key` has asked for them: of a re-used id, not the earlier run's."""
+        heard, asked = self._poller.heard, self._open.get(key)
+        if heard is None or asked is None or any(job.since > heard.began for job in asked.values()):
+            return None
+        return self.listing(ids)
+
     def knows(self, job_id: str) -> bool:
         """Whether a job was listed here since somebody has wanted it."""
         return self.job(job_id) is not None or self._logs.knows(job_id)

@@ -1,14 +1,16 @@
 """What the reconciler keeps in memory of one watch, and the pure steps of its reconciliation."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from rayjobwatch.engine.logs import Follow
+from rayjobwatch.engine.objects import key_of
 from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.engine.targets import Target
 from rayjobwatch.kube.client import Body
+from rayjobwatch.model.cause.window import EMPTY_WINDOW
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.observation import Observation
@@ -100,7 +102,7 @@ class Watch:
     def first_listing_in(self, clock: float) -> float:
         """Return how long to wait with the first word: until then the jobs are listed, most likely."""
         session = self.session
-        if session is None or session.unreachable or session.listing(self.open_ids):
+        if session is None or session.unreachable or session.listing_for(key_of(self.body), self.open_ids):
             self.unlisted_since = None
             return 0.0
         if self.unlisted_since is None:
@@ -119,6 +121,16 @@ class Watch:
             job.state.is_over and told.get(job.id, Job(job.id)).state is not job.state
             for job in self.state.jobs.values()
         )
+
+    def forget_windows(self) -> None:
+        """Keep no more of the logs than status shows: every verdict is given."""
+        self.digests = {id_: replace(digest, window=EMPTY_WINDOW) for id_, digest in self.digests.items()}
+
+    def forget_others(self) -> None:
+        """Forget what was read of jobs that are not watched any more: an id may come again with another run."""
+        for kept in (self.digests, self.over_since):
+            for id_ in kept.keys() - self.state.jobs.keys():
+                del kept[id_]
 
     def is_done(self, now: datetime) -> bool:
         """Whether nothing more is to be learnt: all jobs are over and their logs are read."""
@@ -150,7 +162,7 @@ class Watch:
         return Observation(
             now=now,
             cluster=session.cluster if session else self.state.cluster,
-            listing=session.listing(self.open_ids) if session else None,
+            listing=session.listing_for(key_of(self.body), self.open_ids) if session else None,
             last_contact=session.last_contact if session else None,
             problem=target.problem,
             unreachable=session.unreachable if session else None,

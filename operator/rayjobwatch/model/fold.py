@@ -136,7 +136,8 @@ def _with_facts(job: Job, row: JobRow, session: str) -> Job:
 def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observation) -> bool:
     """Whether a row that is terminal `since` is not believed yet, or its log's last lines are still awaited."""
     if row.error_type in _UNCERTAIN and since - listing.connected_since < UNCERTAIN_GRACE:
-        return _is_within(since, seen.now, UNCERTAIN_GRACE)
+        # Only a listing of later on confirms it. A clock may have been set back.
+        return -UNCERTAIN_GRACE <= listing.time - since < UNCERTAIN_GRACE
     return row.id not in seen.complete_logs and _is_within(since, seen.now, DRAIN_GRACE)
 
 
