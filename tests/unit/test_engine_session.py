@@ -145,7 +145,7 @@ async def test_that_a_job_is_gone_is_believed_of_the_table_alone(
     fake.add_job("a", status="RUNNING")
     session.join(KEY, ["a"])
     await news.until(lambda: session.listing(["a"]) is not None)
-    fake.on("GET", ONE, faults.answer(404, "404 page not found"))
+    fake.on("GET", ONE, faults.answer(404, "Job a does not exist"))
     await until(lambda: asked(fake)[ONE] > 5)
     assert asked(fake)[TABLE] >= 4
     listing = session.listing(["a"])

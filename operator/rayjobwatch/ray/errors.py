@@ -5,11 +5,12 @@ ClientError                     status_code (also `status`), one printable line,
 ├── RefusedError                400  the server refused the request as wrong (also 405, 409, 412, 422 as answered)
 │   └── JobStateError           400  the job is in a state that forbids the operation
 ├── AuthenticationError         401, 403  the token is missing, wrong or not enough
-├── NotFoundError               404  no such job, node, task or application
+├── NotFoundError               404  no such job, node, task or application: Ray itself says so
 ├── RequestTimeoutError       * 408  no connection or no answer in time
 ├── StreamLimitError            429  one of our own `StreamLimits` is reached: `limit`, `allowed`, `counts`
 ├── ThrottledError            * 429  the server asked to slow down: `retry_after` in seconds, if it said so
-├── ServerError               * 500  the server failed (its own 5xx is kept), or its answer makes no sense
+├── ServerError               * 500  the server failed (its own 5xx is kept), or its answer makes no sense; a 404
+│   │                                that is not Ray's own keeps its number: something else answers there
 │   └── MissingPackageError     500  what the call needs is not installed: the message names the package
 └── UnavailableError          * 503  refused, unreachable, reset or closed in the middle
     ├── TailEndedError        * 503  the server ended a log tail before the log's end
@@ -152,7 +153,7 @@ def answer_error(status: int, operation: str, *, retry_after: str | None = None,
     """Translate an HTTP status that is not the wanted one. `reason` must already be fit to be shown."""
     said = f": {reason}" if reason else ""
     if status == 404:
-        return NotFoundError(f"{operation}: not found")
+        return ServerError(f"{operation}: something else than Ray answers there (HTTP 404)", status_code=404)
     if status in {401, 403}:
         why = "a token is needed" if status == 401 else "the token is not accepted"
         return AuthenticationError(f"{operation}: {why} (HTTP {status})", status_code=status)

@@ -23,16 +23,18 @@ here we only look at it and make the answer up:
 """
 
 import json
+import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
-from rayjobwatch.ray.errors import ClientError, ServerError, answer_error
+from rayjobwatch.ray.errors import ClientError, NotFoundError, ServerError, answer_error
 
 T = TypeVar("T")
 EffectT = TypeVar("EffectT")
 
 LARGEST_LIST: Final = 64 << 20
+_MISSING: Final = re.compile(rb"\b(?:Job|Package) \S{1,200} does not exist")  # in the words of Ray 2.9 to 2.60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,13 @@ def json_of(response: Response, operation: str) -> Any:
     raise ServerError(f"{operation}: the answer is not JSON; this is not a Ray dashboard")
 
 
-def error_of(response: Response, operation: str, reason: str = "") -> Exception:
+def is_missing(response: Response) -> bool:
+    """Whether Ray says that there is no such thing. Its proxies, and whatever comes to stand there, answer 404 too."""
+    return response.status == 404 and _MISSING.search(response.body[:2000]) is not None
+
+
+def error_of(response: Response, operation: str, reason: str = "") -> ClientError:
     """Translate an unwanted answer."""
+    if is_missing(response):
+        return NotFoundError(f"{operation}: not found")
     return answer_error(response.status, operation, retry_after=response.headers.get("retry-after"), reason=reason)

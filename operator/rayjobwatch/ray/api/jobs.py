@@ -1,5 +1,6 @@
 """What Ray is asked about jobs: all, one, stop, delete, and waiting for a state."""
 
+import math
 from collections.abc import Callable, Collection
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -7,10 +8,22 @@ from typing import Final
 from rayjobwatch.ray.api.records import JobDetails, JobList, JobStatus, JobType, Record, job_of, jobs_of
 from rayjobwatch.ray.errors import ClientError, JobStateError, RequestTimeoutError, ServerError
 from rayjobwatch.ray.inputs import check_id, check_seconds
-from rayjobwatch.ray.plan import LARGEST_LIST, Plan, Request, Response, Wait, fetch_json, json_of, send
+from rayjobwatch.ray.plan import (
+    LARGEST_LIST,
+    Plan,
+    Request,
+    Response,
+    Wait,
+    error_of,
+    fetch_json,
+    is_missing,
+    json_of,
+    send,
+)
 
 TERMINAL: Final = frozenset({JobStatus.SUCCEEDED, JobStatus.STOPPED, JobStatus.FAILED})
 _RAY_LOOKS_EVERY: Final = 1.2
+_BORNE: Final = 30.0
 
 
 def list_jobs() -> Plan[JobList]:
@@ -85,9 +98,11 @@ def _stay_deleted(delete: Request) -> Plan[None]:
     for _ in range(3):
         yield Wait(_RAY_LOOKS_EVERY)
         response: Response = yield Request(operation=delete.operation, path=delete.path)
-        if response.status == 404:
+        if is_missing(response):
             return
-        yield from send(delete, 200, 404)
+        response = yield delete
+        if response.status != 200 and not is_missing(response):
+            raise error_of(response, delete.operation)
 
 
 def wait_for(
@@ -97,18 +112,22 @@ def wait_for(
     poll: float,
     clock: Callable[[], float],
 ) -> Plan[JobDetails]:
-    """Look at a job until it has one of `statuses` or is over. What passes by itself is borne until the deadline."""
+    """Look at a job until it has one of `statuses` or is over.
+
+    What passes by itself is borne until the deadline; without one, for 30 s in a row after the job was seen.
+    """
     check_seconds(poll, "poll")
     until = None if timeout is None else clock() + check_seconds(timeout, "timeout_seconds")
-    seen = "not seen"
+    seen, borne_until = "not seen", -math.inf
     while True:
         try:
             job = yield from get_job(job_id)
         except ClientError as error:
-            if not error.transient or until is None or clock() >= until:
+            if not error.transient or clock() >= (borne_until if until is None else until):
                 raise
             seen = f"unknown ({error.status_code})"
         else:
+            borne_until = clock() + _BORNE
             if job.status in statuses or job.status.is_terminal:
                 return job
             seen = str(job.status)

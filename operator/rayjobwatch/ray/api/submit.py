@@ -20,7 +20,7 @@ from rayjobwatch.ray.errors import (
     without_variables,
 )
 from rayjobwatch.ray.inputs import check_new_id
-from rayjobwatch.ray.plan import Blocking, Plan, Request, Response, error_of, json_of, send
+from rayjobwatch.ray.plan import Blocking, Plan, Request, Response, error_of, is_missing, json_of, send
 
 _UPLOAD_SECONDS: Final = 600.0
 _NUMBERS: Final = ("entrypoint_num_cpus", "entrypoint_num_gpus", "entrypoint_memory")
@@ -108,8 +108,10 @@ def submit_job(body: Mapping[str, Any]) -> Plan[str]:
 
 def _upload(package: Package, operation: str) -> Plan[None]:
     path = f"/api/packages/gcs/{package.name}"
-    response = yield from send(Request(operation=operation, path=path, max_body=1 << 30), 200, 404)
-    if response.status == 404:
+    response: Response = yield Request(operation=operation, path=path, max_body=1 << 30)
+    if response.status != 200:
+        if not is_missing(response):
+            raise error_of(response, operation)
         content: bytes = yield Blocking(package.content)
         yield from send(
             Request(operation=f"{operation}: uploading {package.name}", method="PUT", path=path, body=content,

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import httpcore
 import httpx
@@ -124,12 +124,12 @@ class AsyncRunner:
             response = await self.send(request, self._shared)
             try:
                 body = bytearray()
-                async for piece in response.aiter_raw():
+                async for piece in pieces_of(response):
                     body += piece
                     if len(body) > request.max_body:
                         raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
             finally:
-                await response.aclose()
+                await hand_back(response)
         scrubbed = self.settings.scrubbed(response.status_code, bytes(body))
         return Response(response.status_code, response.headers, scrubbed)
 
@@ -179,6 +179,25 @@ class AsyncRunner:
             await self._reading.aclose()
         if self._guard is not None:
             await self._guard.aclose()
+
+
+def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Iterate over a body as it comes; at its end the response is still to be given back."""
+    return aiter(cast("httpx.AsyncByteStream", response.stream))
+
+
+async def hand_back(response: httpx.Response) -> None:
+    """Give a response's connection back to its pool: to the end, even when this task is cancelled meanwhile.
+
+    httpcore would lose the connection for good. It takes no I/O, only a turn or two of the event loop.
+    """
+    closing = asyncio.ensure_future(response.aclose())
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait({closing})
+        closing.exception()  # nobody else asks for it
+        raise
 
 
 class AsyncChannel:
@@ -239,7 +258,7 @@ class AsyncChannel:
             self._pool = self._runner.new_pool(CONNECTIONS_OF_A_TAIL)
         sending = self._runner.send(request, self._pool)
         self._open = await self._runner.within(seconds, request.operation, sending)
-        self._body = self._open.aiter_raw() if self._open.status_code != 101 else None
+        self._body = pieces_of(self._open) if self._open.status_code != 101 else None
         return Response(self._open.status_code, self._open.headers)
 
     async def _read(self, quiet: float | None) -> bytes | None:
@@ -275,7 +294,7 @@ class AsyncChannel:
         give_back, self._give_back = self._give_back, None
         try:
             if answer is not None:
-                await answer.aclose()
+                await hand_back(answer)
         finally:
             if give_back is not None:
                 give_back()

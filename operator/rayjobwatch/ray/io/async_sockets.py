@@ -157,6 +157,9 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
             raise httpcore.ConnectTimeout from None
         except OSError as error:
             raise httpcore.ConnectError from error
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         if secure is None:
             raise httpcore.ConnectError
         self._inbox.transport = self._transport = secure
@@ -210,12 +213,38 @@ class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
+class _Pool(httpcore.AsyncConnectionPool):
+    """httpcore's pool, without connections that are lost for good.
+
+    One that was opened for a request which was cancelled before it was sent is neither idle nor closed: nobody would
+    use or close it again.
+    """
+
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        """Return a new connection that is closed where a request leaves it in no usable state."""
+        connection = super().create_connection(origin)
+        send = connection.handle_async_request
+
+        async def handle(request: httpcore.Request) -> httpcore.Response:
+            try:
+                return await send(request)
+            except httpcore.ConnectionNotAvailable:  # somebody else uses it
+                raise
+            except BaseException:
+                if not (connection.is_idle() or connection.is_closed()):
+                    await connection.aclose()
+                raise
+
+        connection.handle_async_request = handle  # type: ignore[method-assign]
+        return connection
+
+
 class AsyncPooledTransport(httpx.AsyncHTTPTransport):
     """httpx's transport with our sockets under it."""
 
     def __init__(self, settings: ConnectionSettings, backend: AsyncTrackedBackend, connections: int) -> None:
         # Not calling super(): it would build a pool whose sockets nobody else can reach.
-        self._pool = httpcore.AsyncConnectionPool(**pool_options(settings, connections), network_backend=backend)
+        self._pool = _Pool(**pool_options(settings, connections), network_backend=backend)
 
 
 async def guard(streams: "weakref.WeakSet[AsyncTrackedStream]") -> AsyncGenerator[None, None]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CLOSES_WITHIN: Final = 15.0
 LARGEST_FRAME: Final = 4 << 20  # Ray sends none: at this size its own head gives up
+_REFUSAL_BYTES: Final = 4096
 _SMALL_FRAME: Final = 1 << 16
 
 
@@ -33,8 +34,7 @@ def read_socket(progress: Progress, connect: float, *, until_over: bool, may_wai
     request = log_socket(progress.spec.job_id, key, connect, queue=connect if may_wait else 0.0)
     head: Response = yield Open(request)
     if head.status != 101:
-        yield Close()
-        raise error_of(head, request.operation)
+        raise error_of((yield from _whole(head)), request.operation)
     check_handshake(head.headers, key, request.operation)
     yield from progress.opened(Rung.SOCKET)
     text = _Text(progress, reader)
@@ -53,6 +53,15 @@ def read_socket(progress: Progress, connect: float, *, until_over: bool, may_wai
                 break
     yield Close()
     text.check_reached()
+
+
+def _whole(head: Response) -> TailPlan[Response]:
+    """Read the beginning of an answer's body, where Ray says why it refuses."""
+    body = b""
+    while len(body) < _REFUSAL_BYTES and (data := (yield Read())):
+        body += data
+    yield Close()
+    return Response(head.status, head.headers, body)
 
 
 def text_reader() -> "TextReader":
