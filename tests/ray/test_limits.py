@@ -98,6 +98,27 @@ async def test_a_message_that_never_ends_is_an_error(fake: FakeDashboard, new_cl
     assert error.status_code in {429, 500, 503}
 
 
+@pytest.mark.requirement("L-03", "L-10", "E-01")
+@pytest.mark.parametrize("size", [(4 << 20) + 1, 1 << 40, (1 << 63) - 1])
+async def test_of_a_frame_that_is_too_large_nothing_is_read(fake: FakeDashboard, client: Caller, size: int) -> None:
+    head = b"\x81\x02a\n" + b"\x81\x7f" + size.to_bytes(8, "big")
+    fake.add_job("j", b"", "RUNNING")
+    fake.on("GET", TAIL, faults.ws_raw(head + b"x" * 100_000))
+    lines, error = await read_until_error(await client.websocket_tail_job_logs("j"))
+    assert lines == ["a"]
+    assert error.status_code == 503
+    assert str(size) in str(error)
+
+
+@pytest.mark.requirement("L-03", "L-07")
+async def test_a_frame_beyond_max_bytes_is_429_before_it_is_read(fake: FakeDashboard, client: Caller) -> None:
+    fake.add_job("j", b"", "RUNNING")
+    fake.on("GET", TAIL, faults.ws_raw(b"\x81\x02a\n" + b"\x81\x7f" + (3_000_000).to_bytes(8, "big") + b"x" * 1000))
+    limits = StreamLimits(max_bytes=1_000_000)
+    lines, error = await read_until_error(await client.websocket_tail_job_logs("j", limits=limits))
+    assert (lines, limit_of(error)) == (["a"], ("max_bytes", 1_000_000))
+
+
 @pytest.mark.requirement("L-04", "L-07")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_a_line_of_10240_bytes_passes_and_a_longer_one_is_cut_with_a_trace(

@@ -17,13 +17,13 @@ from rayjobwatch.ray.errors import (
     StreamLimitError,
     ThrottledError,
     UnavailableError,
-    sanitize,
 )
 from rayjobwatch.ray.inputs import AgentFilter, check_count, check_id, check_origin
 from rayjobwatch.ray.plan import Close, Open, Plan, Read, Request, Response, error_of, fetch_json
 
 _OF_THE_SOURCE: Final = (NotFoundError, RefusedError, InvalidInputError, MissingPackageError)
 MOST_LOG_BYTES: Final = 50 * 1024 * 1024
+_PAGE: Final = re.compile(r"text/html|multipart/.*|application/(?:\w+\+)?xml")
 _RANGE: Final = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 _LARGEST_LOG: Final = 1 << 30
 _RAW_FILES_SINCE: Final = (2, 40)
@@ -101,9 +101,9 @@ def begins_log(head: Response, request: Request, start: int) -> bool:
     if head.status == 416:
         _check_size(found and found[2], request, start)
         return False
-    kind, _, subtype = head.headers.get("content-type", "text/plain").partition(";")[0].strip().lower().partition("/")
-    if f"{kind}/{subtype}" != "application/octet-stream" and (kind != "text" or subtype in {"html", "xml"}):
-        raise ServerError(f"{request.operation}: the answer is no log but {sanitize(f'{kind}/{subtype}')}")
+    kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if _PAGE.fullmatch(kind) or (head.status == 200 and kind == "application/json"):
+        raise ServerError(f"{request.operation}: the answer is no log but {kind}")
     if head.headers.get("content-encoding", "identity").lower() != "identity":
         raise ServerError(f"{request.operation}: the answer is compressed, which was not asked for")
     if head.status == 206 and not (found and found[1] and int(found[1]) == start):

@@ -124,7 +124,7 @@ class _Text:
         if 0 < size <= LARGEST_FRAME:
             raise self._progress.log.meter.exceeded("bytes")
         if size:
-            raise UnavailableError(f"the server sent a WebSocket frame of {size} bytes")
+            raise TailEndedError(f"the server's log tail has a WebSocket frame of {size} bytes {CAUSES}")
         if self._reader.failure is not None:
             raise self._reader.failure
 
