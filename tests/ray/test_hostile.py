@@ -45,6 +45,12 @@ async def flood_with_pings(socket: WebSocket) -> None:
         await socket.exchange.raw(b"\x89\x00" * 1000)
 
 
+async def send_nothing_as_text(socket: WebSocket) -> None:
+    while True:
+        await socket.text("")
+        await asyncio.sleep(0.05)
+
+
 def pings(how: Callable[[WebSocket], Awaitable[None]]) -> Behaviour:
     """Accept, send the whole log, then ping for ever and never close. Answers are read and thrown away."""
 
@@ -62,7 +68,7 @@ def pings(how: Callable[[WebSocket], Awaitable[None]]) -> Behaviour:
 
 
 @pytest.mark.requirement("S-14", "S-02")
-@pytest.mark.parametrize("how", [ping_now_and_then, flood_with_pings])
+@pytest.mark.parametrize("how", [ping_now_and_then, flood_with_pings, send_nothing_as_text])
 @pytest.mark.parametrize("protocol", ["auto", "websocket"])
 async def test_pings_keep_no_tail_from_ending(
     fake: FakeDashboard, client: Caller, monkeypatch: pytest.MonkeyPatch, protocol: str, how: Any

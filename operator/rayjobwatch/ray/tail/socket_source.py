@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CLOSES_WITHIN: Final = 15.0
 LARGEST_FRAME: Final = 4 << 20  # Ray sends none: at this size its own head gives up
-_REFUSAL_BYTES: Final = 4096
+_REFUSAL_READS: Final = 3
 _SMALL_FRAME: Final = 1 << 16
 
 
@@ -58,8 +58,8 @@ def read_socket(progress: Progress, connect: float, *, until_over: bool, may_wai
 def _whole(head: Response) -> TailPlan[Response]:
     """Read the beginning of an answer's body, where Ray says why it refuses."""
     body = b""
-    while len(body) < _REFUSAL_BYTES and (data := (yield Read())):
-        body += data
+    for _ in range(_REFUSAL_READS):
+        body += yield Read()
     yield Close()
     return Response(head.status, head.headers, body)
 
@@ -105,7 +105,7 @@ class _Text:
         if self._reader.reply is not None:
             yield Write(self._reader.reply)
             self._reader.reply = None
-        if pieces:
+        if any(pieces):
             self.heard = self._progress.clock()
         if self._seeker is None:
             yield from self._feed(pieces)
