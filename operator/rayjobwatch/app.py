@@ -4,6 +4,7 @@ import os
 import random
 import socket
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any, cast
 
 import kopf
@@ -12,6 +13,7 @@ from kubernetes.aio.client import Configuration
 from rayjobwatch import handlers
 from rayjobwatch.engine.engine import Engine
 from rayjobwatch.kube.client import KubeClient, load_configuration
+from rayjobwatch.model import pace
 from rayjobwatch.settings import Settings
 
 
@@ -104,10 +106,8 @@ class _Backoffs:
     """Endless, growing and jittered: an API server that is away for an hour must not end the controller."""
 
     def __iter__(self) -> Iterator[float]:
-        longest = 0.5
-        while True:
-            longest = min(30.0, longest * 2)
-            yield longest * random.uniform(0.5, 1.0)  # noqa: S311
+        for failures in count(1):
+            yield pace.jittered(pace.backed_off(1.0, failures, 30.0), random.random())  # noqa: S311
 
 
 def _health_endpoint(settings: Settings) -> str | None:

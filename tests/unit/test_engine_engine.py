@@ -44,7 +44,7 @@ async def _turns(count: int = 50) -> None:
 
 
 async def test_news_of_a_session_does_not_cut_short_the_wait_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     server = Server()
     engine = Engine(cast("KubeClient", server), Settings(), "test")
     engine.start()

@@ -14,12 +14,14 @@ from rayjobwatch.engine.reconciler import Reconciler
 from rayjobwatch.engine.targets import Targets
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
+from rayjobwatch.model import pace
 from rayjobwatch.settings import Settings
 
 WORKERS = 16
 # More for the watches of which a job has ended: where the API server is slow, verdicts do not wait behind the rest.
 URGENT_WORKERS = 8
 SWEEP_SECONDS = 300.0
+FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
@@ -100,8 +102,8 @@ class Engine:
             self._failures.pop(key, None)
             return
         self._failures[key] = failures = self._failures.get(key, 0) + 1
-        longest = min(LONGEST_RETRY_SECONDS, 0.5 * 2.0 ** min(failures, 10))
-        self._queue.add_after(key, longest * random.uniform(0.5, 1.0))  # noqa: S311
+        longest = pace.backed_off(FIRST_RETRY_SECONDS, failures, LONGEST_RETRY_SECONDS)
+        self._queue.add_after(key, pace.jittered(longest, random.random()))  # noqa: S311
 
     async def _sweep(self) -> None:
         """List and compare now and then: watch streams do not tell of every deletion."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Protocol as TypingProtocol
 
+from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.ray import ClientError, LogBatch
 
@@ -58,5 +59,5 @@ class Follower:
 
 
 def _delay(failures: int) -> float:
-    longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 10))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311
+    longest = pace.backed_off(FIRST_RETRY_SECONDS, failures + 1, LAST_RETRY_SECONDS)
+    return pace.jittered(longest, random.random())  # noqa: S311

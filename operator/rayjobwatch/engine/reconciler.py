@@ -170,9 +170,8 @@ class Reconciler:
             return
         self._at_work.add(key)
         wanted = watch.wanted_logs(now)
-        if not {follow.job_id for follow in wanted}.issubset(
-            watch.open_ids
-        ):  # a log is read on after its job's end, but not for ever
+        if not {follow.job_id for follow in wanted} <= set(watch.open_ids):
+            # A log is read on after its job's end, but not for ever.
             self._again(key, LOG_GRACE.total_seconds())
         watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids)
         watch.session.follow(key, wanted)

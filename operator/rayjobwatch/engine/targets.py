@@ -23,7 +23,12 @@ from rayjobwatch.settings import ClusterKey, Settings
 # A RayCluster's events tell when to look again; these are for what no event tells of.
 DOUBT_SECONDS = 60.0
 RETRY_SECONDS = 10.0
-_UNTOLD = ("HeadServiceNotFound", "DashboardPortNotFound", "Forbidden", "KubeRayNotInstalled")
+_UNTOLD = {
+    Reason.HEAD_SERVICE_NOT_FOUND,
+    Reason.DASHBOARD_PORT_NOT_FOUND,
+    Reason.FORBIDDEN,
+    Reason.KUBERAY_NOT_INSTALLED,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rayjobwatch.kube.client import EVENTS, FIELD_MANAGER, Body, KubeClient, KubeError
+from rayjobwatch.model import pace
 from rayjobwatch.model.events import EventNote
 from rayjobwatch.model.text import clean_line, cut
 
@@ -162,4 +163,4 @@ def _key(event: Body) -> str:
 
 
 def _delay(tries: int) -> float:
-    return min(30.0, 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+    return pace.jittered(pace.backed_off(1.0, tries, 30.0), random.random())  # noqa: S311

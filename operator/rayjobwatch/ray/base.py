@@ -114,6 +114,28 @@ class ClientBase:
         return LogReading(spec, self._sources, CLOCK)
 
 
+class LogReaderBase:
+    """The place in one log, of a reader of either flavour."""
+
+    def __init__(self, reading: LogReading) -> None:
+        self._reading = reading
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place after the last line that was given out."""
+        return self._reading.cursor
+
+    @property
+    def whole_bytes(self) -> int:
+        """How many bytes the last reading had to be sent anew; 0 where its source gives only what is new."""
+        return self._reading.whole_bytes
+
+    @property
+    def is_readable(self) -> bool:
+        """False where only a tail over a WebSocket brings the log: no agent gives it, and Ray is older than 2.40."""
+        return self._reading.is_readable
+
+
 def _checked_limits(limits: Any) -> StreamLimits:
     if isinstance(limits, StreamLimits):
         return limits

@@ -10,7 +10,7 @@ from rayjobwatch.ray.api.cluster import MOST_ROWS, Filters, NodeDetails, Resourc
 from rayjobwatch.ray.api.records import JobDetails, JobList, JobStatus, RayVersion, Record
 from rayjobwatch.ray.api.serve import ServeApplication
 from rayjobwatch.ray.api.submit import job_request, submit_job
-from rayjobwatch.ray.base import CLOCK, ClientBase
+from rayjobwatch.ray.base import CLOCK, ClientBase, LogReaderBase
 from rayjobwatch.ray.inputs import AgentFilter, Pace, Protocol, Timeout, any_agent
 from rayjobwatch.ray.io.connection import Verify
 from rayjobwatch.ray.io.sync_runner import SyncRunner
@@ -361,27 +361,12 @@ def lines_of(batches: Generator[LogBatch, None, None]) -> Generator[str, None, N
         batches.close()
 
 
-class LogReader:
+class LogReader(LogReaderBase):
     """Reads one job's log over connections that all readers of its client share."""
 
     def __init__(self, runner: SyncRunner, reading: LogReading) -> None:
+        super().__init__(reading)
         self._runner = runner
-        self._reading = reading
-
-    @property
-    def cursor(self) -> Cursor:
-        """The place after the last line that was given out."""
-        return self._reading.cursor
-
-    @property
-    def whole_bytes(self) -> int:
-        """How many bytes the last reading had to be sent anew; 0 where its source gives only what is new."""
-        return self._reading.whole_bytes
-
-    @property
-    def is_readable(self) -> bool:
-        """False where only a tail over a WebSocket brings the log: no agent gives it, and Ray is older than 2.40."""
-        return self._reading.is_readable
 
     def read(self, job: JobDetails) -> Generator[LogBatch, None, None]:
         """Yield the lines that came since the last `read`, up to the log's present end; `job` is from now.
