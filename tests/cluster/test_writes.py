@@ -1,4 +1,4 @@
-"""What the controller writes: the status of RayJobWatches, Events, and nothing else."""
+"""What the controller writes: the status of RayJobWatches, its finalizer on them, Events, and nothing else."""
 
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from tests.localcluster.rayhead import RayHead
 pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(120)]
 
 USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{SERVICE_ACCOUNT}"
+FINALIZER = ("patch", "rayjobwatch.dev", "rayjobwatches", "")
 ALLOWED = {
     ("patch", "rayjobwatch.dev", "rayjobwatches", "status"),
     ("create", "", "events", ""),
@@ -22,12 +23,37 @@ def test_the_audit_log_shows_no_other_write(control_plane: ControlPlane, watches
     name = f"job-{uuid4().hex[:8]}"
     watches.apply(name, ray_head.submit("exit 1", submission_id=name))
     watches.wait(name)
-    writes = set()
+    assert {write for write, _ in _writes(control_plane)} - {FINALIZER} == ALLOWED
+
+
+def test_only_a_watch_that_is_to_do_something_first_gets_a_finalizer(
+    control_plane: ControlPlane, watches: Watches, ray_head: RayHead
+) -> None:
+    plain, holding = f"job-{uuid4().hex[:8]}", f"job-{uuid4().hex[:8]}"
+    job = ray_head.submit("exit 0", submission_id=plain)
+    watches.apply(plain, job)
+    watches.apply(holding, job, stop={"onDeletion": True})
+    watches.wait(plain)
+    watches.wait(holding)
+    before, after = watches.get(plain), watches.get(holding)
+    assert "finalizers" not in before["metadata"]
+    assert after["metadata"]["finalizers"] == ["rayjobwatch.dev/cleanup"]
+    assert after["spec"] == {**before["spec"], "stop": {"onDeletion": True}}
+    watches.kubectl("delete", "rjw", holding, "--timeout=20s")
+    patched = [name for write, name in _writes(control_plane) if write == FINALIZER]
+    assert patched.count(holding) == 2
+    assert plain not in patched
+
+
+def _writes(control_plane: ControlPlane) -> list[tuple[tuple[str, str, str, str], str]]:
+    """Return what the controller has written: verb, group, resource and subresource, and the object's name."""
+    found = []
     for event in control_plane.audit_events():
         if event["user"]["username"] == USER and event["verb"] not in ("get", "list", "watch"):
             where = event["objectRef"]
-            writes.add((event["verb"], where.get("apiGroup", ""), where["resource"], where.get("subresource", "")))
-    assert writes == ALLOWED
+            write = (event["verb"], where.get("apiGroup", ""), where["resource"], where.get("subresource", ""))
+            found.append((write, where.get("name", "")))
+    return found
 
 
 def test_the_rights_of_the_controller_allow_no_other_write(control_plane: ControlPlane, watches: Watches) -> None:
@@ -35,7 +61,7 @@ def test_the_rights_of_the_controller_allow_no_other_write(control_plane: Contro
         ("patch", "rayclusters"),
         ("update", "rayclusters"),
         ("patch", "rayclusters/status"),
-        ("patch", "rayjobwatches"),
+        ("update", "rayjobwatches"),
         ("delete", "rayjobwatches"),
         ("get", "secrets"),
         ("create", "pods"),

@@ -190,9 +190,11 @@ class RayHead:
         submission_id: str | None = None,
         runtime_env: dict[str, Any] | None = None,
         metadata: dict[str, str] | None = None,
+        num_cpus: int | None = None,
     ) -> str:
         """Submit a job and return its submission id."""
-        fields = {"submission_id": submission_id, "runtime_env": runtime_env, "metadata": metadata}
+        fields: dict[str, Any] = {"submission_id": submission_id, "runtime_env": runtime_env, "metadata": metadata}
+        fields["entrypoint_num_cpus"] = num_cpus
         body = {"entrypoint": entrypoint} | {key: value for key, value in fields.items() if value is not None}
         return str(self.request("POST", "/api/jobs/", body)["submission_id"])
 

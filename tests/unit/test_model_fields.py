@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
 from rayjobwatch.model.digest import LogDigest
-from rayjobwatch.model.jobs import Failure, Job, JobState
+from rayjobwatch.model.jobs import Failure, Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.observation import Cluster, Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.state import WatchState
@@ -39,9 +39,11 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     int | None: st.none() | st.integers(-(2**31), 2**31 - 1),
     bool: st.booleans(),
     bool | None: st.none() | st.booleans(),
+    datetime: _TIME,
     datetime | None: st.none() | _TIME,
     tuple[str, ...]: st.lists(_TEXT, max_size=4).map(tuple),
     JobState: st.sampled_from(JobState),
+    StopCause: st.sampled_from(StopCause),
     Reason: st.sampled_from(Reason),
     LogWindow: st.just(EMPTY_WINDOW),  # filled again with the tail
 }
@@ -58,6 +60,7 @@ def _by_id(jobs: Sequence[Job]) -> Mapping[str, Job]:
 
 
 VALUES[Failure | None] = st.none() | anything(Failure)
+VALUES[StopOrder | None] = st.none() | anything(StopOrder)
 VALUES[Problem | None] = st.none() | anything(Problem)
 VALUES[Cluster] = anything(Cluster)
 VALUES[Mapping[str, Job]] = st.lists(anything(Job), max_size=3, unique_by=lambda job: job.id).map(_by_id)

@@ -59,7 +59,11 @@ class Objects:
 
 def watch_part(body: Body) -> Body:
     """Return what is read of a RayJobWatch."""
-    return {"metadata": _metadata(body, "generation"), "spec": body.get("spec"), "status": body.get("status")}
+    return {
+        "metadata": _metadata(body, "generation", "finalizers"),
+        "spec": body.get("spec"),
+        "status": body.get("status"),
+    }
 
 
 def cluster_part(body: Body) -> Body:

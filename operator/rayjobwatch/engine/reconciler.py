@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from rayjobwatch.engine.crash import reached
 from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.objects import Objects
 from rayjobwatch.engine.sessions import Sessions
@@ -13,12 +14,14 @@ from rayjobwatch.engine.targets import Target, Targets
 from rayjobwatch.engine.watch import LOG_GRACE, Watch, without_logs
 from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient, KubeError
 from rayjobwatch.kube.recorder import Recorder
-from rayjobwatch.kube.watches import write_status
-from rayjobwatch.model import pace
-from rayjobwatch.model.events import events_of
+from rayjobwatch.kube.watches import has_finalizer, set_finalizer, write_status
+from rayjobwatch.model import deletion, pace
+from rayjobwatch.model.decide import decide, seconds_to_next
+from rayjobwatch.model.events import events_of, not_waited_for
 from rayjobwatch.model.fold import fold
 from rayjobwatch.model.spec import InvalidSpecError, parse_spec
 from rayjobwatch.model.status import refused, status_of
+from rayjobwatch.model.times import parse_rfc3339
 
 CONFLICT_SECONDS = 1.0
 _AVERAGED_WRITES = 10
@@ -88,8 +91,13 @@ class Reconciler:
         except InvalidSpecError as error:
             self._leave(key, watch)
             await self._write(key, watch, refused(str(error), watch.status, watch.generation, now), urgent=True)
+            await self._set_finalizer(key, watch, present=False)
             return
+        if not watch.is_deleted:
+            await self._set_finalizer(key, watch, present=watch.spec.acts_on_deletion)
         await self._reconcile(key, watch, now)
+        if watch.is_deleted:
+            await self._let_go(key, watch)
 
     async def _current(self, key: WatchKey) -> Watch | None:
         body = await self._body(key)
@@ -114,7 +122,42 @@ class Reconciler:
             elif self._objects.get(key) is known:
                 self._objects.forget(key)
         body = self._objects.get(key)
-        return None if body is None or body["metadata"].get("deletionTimestamp") else body
+        deleted = body is not None and body["metadata"].get("deletionTimestamp")
+        return None if body is None or (deleted and not has_finalizer(body)) else body
+
+    async def _set_finalizer(self, key: WatchKey, watch: Watch, *, present: bool) -> None:
+        """Have our finalizer on the watch while it is `present`, and not otherwise."""
+        if has_finalizer(watch.body) is present:
+            return
+        try:
+            body = await set_finalizer(self._client, watch.body, present=present)
+        except KubeError as error:
+            self._read_anew(key, error)
+            return
+        reached(f"finalizer {'put on' if present else 'taken off'}")
+        self._objects.seen(body)
+        watch.refresh(self._objects.get(key) or body)
+
+    async def _let_go(self, key: WatchKey, watch: Watch) -> None:
+        """Let a deleted watch be gone when what it was to do is done, or cannot be done in time."""
+        now = datetime.now(UTC)
+        watch.deleted = watch.deleted or now
+        told = parse_rfc3339(watch.body["metadata"]["deletionTimestamp"]) or now
+        since = min(told, watch.deleted)
+        if not deletion.may_go(watch.state, since, now):
+            self._again(key, max(0.1, deletion.seconds_left(since, now)))
+            return
+        for job in deletion.jobs_left(watch.state):
+            await self._recorder.record(watch.body, not_waited_for(job))
+        await self._set_finalizer(key, watch, present=False)
+
+    def _read_anew(self, key: WatchKey, error: KubeError) -> None:
+        """Ask for a watch that has changed or gone since we heard of it; raise what else went wrong."""
+        if error.status not in (404, 409):
+            raise error
+        logger.info("%s/%s is read anew: %s", *key, error)
+        self._unsure.add(key)
+        self._again(key, CONFLICT_SECONDS)
 
     async def _reconcile(self, key: WatchKey, watch: Watch, now: datetime) -> None:
         if watch.spec is None:
@@ -123,6 +166,10 @@ class Reconciler:
         watch.take_digests()
         watch.state = fold(watch.state, watch.spec.jobs.ids, watch.observation(target, now))
         watch.forget_others()
+        moment = watch.moment(now)
+        watch.state = decide(watch.state, watch.spec, moment)
+        if (seconds := seconds_to_next(watch.state, watch.spec, moment)) < math.inf:
+            self._again(key, seconds)
         status = status_of(
             watch.state,
             watch.digests,
@@ -138,6 +185,14 @@ class Reconciler:
             return
         await self._tell(watch, target)
         await self._write(key, watch, status, urgent=changed)
+        self._act(watch)
+
+    def _act(self, watch: Watch) -> None:
+        """Carry out what is decided, once that is written down."""
+        if watch.session is None or watch.state.trouble or watch.told is not watch.state:
+            return
+        for ask in watch.take_asks():
+            watch.session.stop(ask)
 
     def _wait(self, watch: Watch, *, changed: bool) -> float:
         """Return how long to wait with what there is to tell and to write."""
@@ -189,7 +244,7 @@ class Reconciler:
 
     async def _tell(self, watch: Watch, target: Target) -> None:
         """Post Events before each try to write the status that says the same, so that a crash in between loses none."""
-        for note in events_of(watch.told, watch.state):
+        for note in events_of(watch.told, watch.state, watch.generation):
             await self._recorder.record(watch.body, note)
             if note.on_cluster and target.cluster:
                 await self._recorder.record(target.cluster, note)
@@ -208,15 +263,13 @@ class Reconciler:
             self._again(key, due)
             return
         began = self._clock()
+        reached("before the write")
         try:
             body = await write_status(self._client, watch.body, status)
         except KubeError as error:
-            if error.status not in (404, 409):
-                raise
-            logger.info("status of %s/%s not written, it is read anew: %s", *key, error)
-            self._unsure.add(key)
-            self._again(key, CONFLICT_SECONDS)
+            self._read_anew(key, error)
             return
+        reached("after the write")
         self._write_seconds += (self._clock() - began - self._write_seconds) / _AVERAGED_WRITES
         known = self._objects.get(key)
         if known and _uid(known) == _uid(body):  # else it was deleted meanwhile
@@ -231,7 +284,9 @@ class Reconciler:
 def _is_edited(before: Body, now: Body) -> bool:
     """Whether somebody else changed the spec, or deleted the object, before our write of its status came to be."""
     old, new = before["metadata"], now["metadata"]
-    return "deletionTimestamp" in new or new.get("generation", old.get("generation")) != old.get("generation")
+    if "deletionTimestamp" in new and "deletionTimestamp" not in old:
+        return True
+    return bool(new.get("generation", old.get("generation")) != old.get("generation"))
 
 
 def _uid(body: Body) -> str:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.logs import Follow, Logs, WatchKey
 from rayjobwatch.engine.poller import OpenJob, Poller
 from rayjobwatch.engine.rows import row_of
+from rayjobwatch.engine.stops import Ask, Stops
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.observation import Cluster, Listing, Problem
@@ -37,6 +38,7 @@ class ClusterSession:
         self._client = client
         self._poller = Poller(client, self._open_jobs, self._heard)
         self._logs = Logs(client, self.job, self._log_told)
+        self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
         self._polling = tasks.start(f"poll {dashboard.url}", self._poller.run)
 
     @property
@@ -108,6 +110,19 @@ class ClusterSession:
         """Return what was read of a log, None where nobody wants it."""
         return self._logs.digest(follow)
 
+    @property
+    def head_ahead(self) -> timedelta:
+        """By how much the head's clock is ahead of ours."""
+        return timedelta(seconds=self._client.server_ahead)
+
+    def stop(self, ask: Ask) -> None:
+        """Ask Ray to stop a job, if it is still that run of it; `stop_answer` says what came of it."""
+        self._stops.ask(ask)
+
+    def stop_answer(self, job_id: str) -> str | None:
+        """Return what asking Ray to stop a job came to last: empty where it said yes, None where it is not known."""
+        return self._stops.answer(job_id)
+
     def leave(self, key: WatchKey) -> None:
         """Do nothing more for `key`."""
         self._open.pop(key, None)
@@ -116,6 +131,7 @@ class ClusterSession:
     async def close(self) -> None:
         """End the poll and all reading, and close the connections."""
         await tasks.stop(self._polling)
+        await self._stops.close()
         await self._logs.close()
         await self._client.aclose()
 
@@ -137,6 +153,11 @@ class ClusterSession:
         for key, jobs in self._open.items():
             if not ids.isdisjoint(jobs):
                 self._news(key, not over.isdisjoint(jobs))
+
+    def _asked_to_stop(self, job_id: str) -> None:
+        for key, jobs in self._open.items():
+            if job_id in jobs:
+                self._news(key, True)
 
     def _log_told(self, digest: LogDigest, keys: Iterable[WatchKey]) -> None:
         for key in keys:

@@ -8,11 +8,13 @@ from typing import Any
 from rayjobwatch.engine.logs import Follow
 from rayjobwatch.engine.objects import key_of
 from rayjobwatch.engine.session import ClusterSession
+from rayjobwatch.engine.stops import Ask
 from rayjobwatch.engine.targets import Target
 from rayjobwatch.kube.client import Body
 from rayjobwatch.model.cause.window import EMPTY_WINDOW
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.jobs import Job
+from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.observation import Observation
 from rayjobwatch.model.pace import FIRST_WRITE
 from rayjobwatch.model.reasons import Reason
@@ -22,6 +24,8 @@ from rayjobwatch.model.status import restored
 
 # How long a log is read on after its job's end before its digest is left incomplete.
 LOG_GRACE = timedelta(minutes=2)
+# A stop takes Ray seconds; one that was asked for more often than this is not waited for any more at that pace.
+FAST_ATTEMPTS = 3
 
 
 @dataclass
@@ -30,7 +34,8 @@ class Watch:
 
     `status` is what was last read or written, `told` the state that it speaks of and whose Events were posted;
     `unlisted_since` is since when its open jobs are waited for to be listed for the first time, `changed_since` since
-    when its state differs from what was told.
+    when its state differs from what was told. `attempts` are those to stop jobs that this process has carried out,
+    by job id; `deleted` is since when it knows that the watch is being deleted.
     """
 
     body: Body
@@ -44,6 +49,8 @@ class Watch:
     unlisted_since: float | None = None
     changed_since: float | None = None
     over_since: dict[str, datetime] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    deleted: datetime | None = None
 
     @classmethod
     def from_body(cls, body: Body) -> "Watch":
@@ -79,8 +86,31 @@ class Watch:
 
     @property
     def urgent_ids(self) -> tuple[str, ...]:
-        """The open jobs whose end or loss waits to be confirmed."""
-        return tuple(job.id for job in self.state.jobs.values() if job.ending_since or job.missing_since)
+        """The open jobs whose end or loss waits to be confirmed, or that Ray was just asked to stop."""
+        return tuple(job.id for job in self.state.jobs.values() if _is_urgent(job))
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the object is being deleted."""
+        return "deletionTimestamp" in self.body["metadata"]
+
+    def moment(self, now: datetime) -> Moment:
+        """Return what a decision at `now` needs beside the state."""
+        session = self.session
+        answers = {job_id: session.stop_answer(job_id) for job_id in self.attempts} if session else {}
+        return Moment(
+            now=now,
+            head_ahead=session.head_ahead if session else timedelta(0),
+            deleted=self.is_deleted,
+            answers={job_id: answer for job_id, answer in answers.items() if answer is not None},
+        )
+
+    def take_asks(self) -> list[Ask]:
+        """Return the attempts to stop jobs that stand in status and are still to be carried out, as carried out."""
+        orders = {job.id: job.stop for job in self.told.jobs.values() if job.stop and not job.state.is_over}
+        due = [id_ for id_, order in orders.items() if order.attempts > self.attempts.get(id_, 0)]
+        self.attempts = {id_: order.attempts for id_, order in orders.items() if order.attempts}
+        return [Ask(id_, self.told.jobs[id_].session, self.told.jobs[id_].start_time) for id_ in due]
 
     def follow(self, job_id: str) -> Follow:
         """Return how the log of `job_id` is followed."""
@@ -169,11 +199,17 @@ class Watch:
             cluster_gone=_is_gone(self.state.cluster.uid, target),
             windows={id_: digest.window for id_, digest in self.digests.items()},
             complete_logs=frozenset(id_ for id_ in ids if self._is_log_done(id_)),
+            head_ahead=session.head_ahead if session else timedelta(0),
         )
 
     def _is_log_done(self, job_id: str) -> bool:
         no_log = self.spec is None or self.spec.logs.protocol is Protocol.NONE
         return no_log or self.digests.get(job_id, LogDigest()).complete
+
+
+def _is_urgent(job: Job) -> bool:
+    asked = job.stop and not job.state.is_over and not job.stop.in_vain and 0 < job.stop.attempts <= FAST_ATTEMPTS
+    return bool(job.ending_since or job.missing_since or asked)
 
 
 def _is_gone(uid: str, target: Target) -> bool:

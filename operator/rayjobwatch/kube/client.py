@@ -19,6 +19,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 FIELD_MANAGER = "rayjobwatch"
 REQUEST_SECONDS = 30.0
 PAGE_ITEMS = 500
+NAMESPACE_TERMINATING = "NamespaceTerminating"
 
 Body = dict[str, Any]
 
@@ -132,6 +133,11 @@ class KubeClient:
         path = resource.path(namespace, name, "status")
         return await self._request("PATCH", path, query=query, body=body, content="application/apply-patch+yaml")
 
+    async def merge(self, resource: Resource, namespace: str, name: str, body: Body) -> Body:
+        """Change an object by a JSON merge patch."""
+        path = resource.path(namespace, name)
+        return await self._request("PATCH", path, body=body, content="application/merge-patch+json")
+
     async def _request(self, method: str, path: str, **more: Any) -> Body:
         try:
             return await self._exchange(method, path, **more)
@@ -184,4 +190,11 @@ def _decoded(status: int, data: bytes) -> Body:
         raise KubeError(0, "BadAnswer", "the API server's answer is no JSON object: is something else in its place?")
     if not isinstance(body, dict):
         body = {}
-    raise KubeError(status, body.get("reason") or "Unknown", body.get("message") or "the API server refused")
+    raise KubeError(status, _reason(body), body.get("message") or "the API server refused")
+
+
+def _reason(refusal: Body) -> str:
+    """Return why, in one word: that the namespace is being terminated stands in the details alone."""
+    if f'"{NAMESPACE_TERMINATING}"' in json.dumps(refusal.get("details")):
+        return NAMESPACE_TERMINATING
+    return refusal.get("reason") or "Unknown"

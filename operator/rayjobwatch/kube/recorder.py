@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from rayjobwatch.kube.client import EVENTS, FIELD_MANAGER, Body, KubeClient, KubeError
+from rayjobwatch.kube.client import EVENTS, FIELD_MANAGER, NAMESPACE_TERMINATING, Body, KubeClient, KubeError
 from rayjobwatch.model import pace
 from rayjobwatch.model.events import EventNote
 from rayjobwatch.model.text import clean_line, cut
@@ -95,6 +95,7 @@ class Recorder:
     def _again(self, pending: _Pending, error: KubeError) -> None:
         # 401 and 403 too: an API server that has just started refuses everybody until it knows all roles.
         transient = error.status in (0, 401, 403, 429) or error.status >= 500
+        transient = transient and error.reason != NAMESPACE_TERMINATING
         if not transient or pending.tries >= pending.last_try or len(self._pending) >= QUEUE_LENGTH:
             logger.warning("Event not posted: %s", error)
             self._drop(pending.body["reason"])

@@ -1,4 +1,4 @@
-"""RayJobWatches on the API server: reading them, and writing their status by server-side apply."""
+"""RayJobWatches on the API server: writing their status by server-side apply, and our finalizer."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient
 
 API_VERSION = f"{RAY_JOB_WATCHES.group}/{RAY_JOB_WATCHES.version}"
 KIND = "RayJobWatch"
+# Only on watches that are to do something before they may be gone.
+FINALIZER = "rayjobwatch.dev/cleanup"
 
 
 async def write_status(client: KubeClient, watch: Body, status: dict[str, Any]) -> Body:
@@ -21,3 +23,23 @@ async def write_status(client: KubeClient, watch: Body, status: dict[str, Any]) 
         "status": status,
     }
     return await client.apply_status(RAY_JOB_WATCHES, meta["namespace"], meta["name"], body)
+
+
+def has_finalizer(watch: Body) -> bool:
+    """Whether our finalizer is on `watch`."""
+    return FINALIZER in (watch["metadata"].get("finalizers") or ())
+
+
+async def set_finalizer(client: KubeClient, watch: Body, *, present: bool) -> Body:
+    """Put our finalizer on `watch` or take it off; return the object.
+
+    Raises `KubeError` with status 409 when the object has changed since, 404 when it is gone: others' are never lost.
+    """
+    meta = watch["metadata"]
+    others = [name for name in meta.get("finalizers") or () if name != FINALIZER]
+    change = {
+        "uid": meta["uid"],
+        "resourceVersion": meta["resourceVersion"],
+        "finalizers": [*others, FINALIZER] if present else others,
+    }
+    return await client.merge(RAY_JOB_WATCHES, meta["namespace"], meta["name"], {"metadata": change})

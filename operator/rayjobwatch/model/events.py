@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rayjobwatch.model.jobs import Job, JobState
+from rayjobwatch.model.deletion import LONGEST
+from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.reasons import EventReason
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import end_of
@@ -34,12 +35,50 @@ class EventNote:
     on_cluster: bool = False
 
 
-def events_of(old: WatchState, new: WatchState) -> Iterator[EventNote]:
-    """Yield an Event for each job whose state became worth one between `old` and `new`."""
+_CAUSES = {
+    StopCause.REQUESTED: "spec.stop.requested is true",
+    StopCause.ACTIVE_DEADLINE: "it has been running for longer than spec.stop.activeDeadlineSeconds",
+    StopCause.PENDING_DEADLINE: "it has been pending for longer than spec.stop.pendingDeadlineSeconds",
+    StopCause.WATCH_DELETED: "the RayJobWatch is deleted and spec.stop.onDeletion is true",
+}
+_DEADLINES = {StopCause.ACTIVE_DEADLINE, StopCause.PENDING_DEADLINE}
+
+
+def events_of(old: WatchState, new: WatchState, generation: int = 0) -> Iterator[EventNote]:
+    """Yield an Event for each job whose state became worth one between `old` and `new`.
+
+    generation: of the spec: a stop that is requested once more, after a change of mind, is told once more.
+    """
     for job in new.jobs.values():
-        before = old.jobs.get(job.id, Job(job.id)).state
-        if job.state is not before and job.state in _REASONS:
+        before = old.jobs.get(job.id, Job(job.id))
+        yield from _stop_notes(job, before.stop, generation)
+        if job.state is not before.state and job.state in _REASONS:
             yield _note(job)
+
+
+def _stop_notes(job: Job, before: StopOrder | None, generation: int) -> Iterator[EventNote]:
+    order = job.stop
+    if order is None:
+        return
+    if before is None and not job.is_driver:
+        is_deadline = order.cause in _DEADLINES
+        reason = EventReason.DEADLINE_EXCEEDED if is_deadline else EventReason.STOP_REQUESTED
+        message = f"job {job.id} is asked to stop: {_CAUSES[order.cause]}"
+        yield EventNote(reason, message, _identity(job, reason, order.cause, str(generation)), is_warning=is_deadline)
+    if order.message and not job.state.is_over and not (before and before.message) and not order.in_vain:
+        reason = EventReason.STOP_FAILED
+        message = f"job {job.id} is not stopped: {order.message}"
+        yield EventNote(reason, message, _identity(job, reason, order.cause, str(generation)), is_warning=True)
+
+
+def not_waited_for(job: Job) -> EventNote:
+    """Return the Event that a deleted watch is let go although `job` may still run."""
+    message = f"job {job.id} may still run: the RayJobWatch is let go after {LONGEST.seconds} s"
+    return EventNote(EventReason.STOP_FAILED, message, _identity(job, "let go"), is_warning=True)
+
+
+def _identity(job: Job, *more: str) -> str:
+    return "\n".join((job.session, job.id, str(job.start_time), *more))
 
 
 def _note(job: Job) -> EventNote:
@@ -48,7 +87,7 @@ def _note(job: Job) -> EventNote:
     return EventNote(
         reason=reason,
         message=f"job {job.id} {detail}" if job.failure is None else f"job {job.id} failed: {detail}",
-        identity="\n".join((job.session, job.id, str(job.start_time), reason)),
+        identity=_identity(job, reason),
         is_warning=job.state in _WARNINGS,
         is_end=job.state.is_over,
         on_cluster=job.state is JobState.FAILED,

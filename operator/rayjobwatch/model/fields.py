@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rayjobwatch.model.digest import LogDigest, kept_tail
-from rayjobwatch.model.jobs import Failure, Job, JobState
+from rayjobwatch.model.jobs import Failure, Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.observation import Cluster
 from rayjobwatch.model.text import clean_line, cut
 from rayjobwatch.model.times import parse_rfc3339, rfc3339
@@ -82,6 +82,10 @@ def _read_state(word: Any) -> JobState:
     return next((state for state in JobState if state == word), JobState.WAITING)
 
 
+def _read_cause(word: Any) -> StopCause:
+    return next((cause for cause in StopCause if cause == word), StopCause.REQUESTED)
+
+
 def _write_tail(tail: tuple[str, ...], room: Room) -> list[str] | None:
     return kept_tail(tail, room.tail_lines, room.tail_bytes) if tail and room.tail_lines else None
 
@@ -92,6 +96,9 @@ _TIME = Form(lambda time, _: rfc3339(time) if time else None, parse_rfc3339)
 _STATE = Form(lambda state, _: state.value, _read_state)
 _COUNT = Form(lambda count, _: count, lambda count: int(count or 0))
 _FLAG = Form(lambda flag, _: flag, bool)
+_SET_FLAG = Form(lambda flag, _: flag or None, bool)
+_DRIVER = Form(lambda is_driver, _: "DRIVER" if is_driver else None, lambda word: word == "DRIVER")
+_CAUSE = Form(lambda cause, _: cause.value, _read_cause)
 _ENTRYPOINT = Form(lambda text, room: cut(text, min(200, room.text_bytes)) or None, _read_word)
 _FAILURE_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes), _read_word)
 _LOG_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes // 2) or None, _read_word)
@@ -115,6 +122,18 @@ _FAILURE = Shape(
         Field("error_type", "errorType", _cleaned(100, _read_as_is)),
     ),
 )
+_STOP = Shape(
+    StopOrder,
+    (
+        Field("cause", "reason", _CAUSE),
+        Field("requested_time", "requestedTime", _TIME),
+        Field("attempts", "attempts", _COUNT),
+        Field("last_attempt", "lastAttemptTime", _TIME),
+        Field("in_vain", "inVain", _SET_FLAG),
+        Field("stopped_time", "stoppedTime", _TIME),
+        Field("message", "message", _cleaned(512, _read_word)),
+    ),
+)
 JOB = Shape(
     Job,
     (
@@ -126,6 +145,9 @@ JOB = Shape(
         Field("end_time", "endTime", _TIME),
         Field("exit_code", "exitCode", _AS_IS),
         Field("failure", "failure", _optional(_FAILURE)),
+        Field("is_driver", "type", _DRIVER),
+        Field("running_since", "runningTime", _TIME),
+        Field("stop", "stop", _optional(_STOP)),
     ),
 )
 LOG = Shape(

@@ -108,7 +108,7 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
         return replace(job, missing_since=None)
     facts = _with_facts(job, row, listing.session)
     if not state.is_over:
-        return replace(facts, state=state, ending_since=None)
+        return replace(facts, state=state, ending_since=None, running_since=_running_since(job, state, seen))
     since = job.ending_since or seen.now
     ending = replace(facts, ending_since=since)
     if _is_held_back(since, row, listing, seen):
@@ -129,8 +129,14 @@ def _with_facts(job: Job, row: JobRow, session: str) -> Job:
         session=session,
         entrypoint=clean_line(row.entrypoint, 200),
         start_time=row.start_time,
+        is_driver=row.is_driver,
         missing_since=None,
     )
+
+
+def _running_since(job: Job, state: JobState, seen: Observation) -> datetime | None:
+    has_begun = job.state is JobState.PENDING and state is JobState.RUNNING
+    return seen.now + seen.head_ahead if has_begun else job.running_since
 
 
 def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observation) -> bool:

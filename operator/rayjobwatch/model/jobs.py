@@ -63,12 +63,40 @@ class Failure:
         return f"{self.location} {what}".strip()
 
 
+class StopCause(StrEnum):
+    """Why a job is to be stopped, as `status.jobs[].stop.reason` shows it."""
+
+    REQUESTED = "Requested"
+    ACTIVE_DEADLINE = "ActiveDeadlineExceeded"
+    PENDING_DEADLINE = "PendingDeadlineExceeded"
+    WATCH_DELETED = "WatchDeleted"
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrder:
+    """That a job is to be stopped since `requested_time`, and how far that has come.
+
+    attempts: how often Ray was asked, or is to be asked as soon as this is written down, `last_attempt` when.
+    in_vain: the last attempt met a PENDING job.  message: why it is not stopped yet, where there is something to say.
+    stopped_time: when it was seen to have been stopped.
+    """
+
+    cause: StopCause
+    requested_time: datetime
+    attempts: int = 0
+    last_attempt: datetime | None = None
+    in_vain: bool = False
+    message: str = ""
+    stopped_time: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What is known of one watched job.
 
     `session` names the Ray session whose table held the job; `missing_since` and `ending_since` remember when its
-    row was first not there, or first terminal, until that is settled.
+    row was first not there, or first terminal, until that is settled. `running_since` is when a job that was seen
+    to wait began to run, by the head's clock; Ray's `start_time` is when it was submitted.
     """
 
     id: str
@@ -79,6 +107,9 @@ class Job:
     end_time: datetime | None = None
     exit_code: int | None = None
     failure: Failure | None = None
+    is_driver: bool = False
+    running_since: datetime | None = None
+    stop: StopOrder | None = None
     missing_since: datetime | None = None
     ending_since: datetime | None = None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.jobs import JobRow
@@ -51,7 +51,8 @@ class Observation:
     `cluster_gone`: the API server says that the RayCluster with the uid of `state.cluster` is no more.
     `last_contact`: when the dashboard answered last, for this watch or another.
     `complete_logs`: ids of the jobs whose log was read to the end (or is not followed at all). `windows`: what is kept
-    of the logs, by job id, to find the cause of a failure in.
+    of the logs, by job id, to find the cause of a failure in. `head_ahead`: by how much the head's clock, which wrote
+    the times of the rows, is ahead of `now`.
     """
 
     now: datetime
@@ -63,3 +64,4 @@ class Observation:
     last_contact: datetime | None = None
     complete_logs: frozenset[str] = field(default_factory=frozenset)
     windows: Mapping[str, LogWindow] = field(default_factory=dict)
+    head_ahead: timedelta = timedelta(0)

@@ -53,3 +53,6 @@ class EventReason(StrEnum):
     JOB_STOPPED = "JobStopped"
     JOB_LOST = "JobLost"
     JOB_OUTCOME_UNKNOWN = "JobOutcomeUnknown"
+    STOP_REQUESTED = "StopRequested"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    STOP_FAILED = "StopFailed"

@@ -54,6 +54,15 @@ class LogsSpec(_Part):
     tail_lines: Annotated[int, Field(ge=0, le=100)] = 20
 
 
+class StopSpec(_Part):
+    """Which of the watched jobs are stopped. Deadlines are seconds."""
+
+    requested: bool = False
+    active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    pending_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    on_deletion: bool = False
+
+
 class WatchSpec(_Part):
     """`spec` of a RayJobWatch."""
 
@@ -61,6 +70,12 @@ class WatchSpec(_Part):
     dashboard: DashboardRef | None = None
     jobs: JobSelection
     logs: LogsSpec = LogsSpec()
+    stop: StopSpec = StopSpec()
+
+    @property
+    def acts_on_deletion(self) -> bool:
+        """Whether something is to be done before the watch may be gone."""
+        return self.stop.on_deletion
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:

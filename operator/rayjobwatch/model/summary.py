@@ -51,7 +51,7 @@ def end_of(job: Job) -> str:
         return job.failure.text
     return {
         JobState.SUCCEEDED: "succeeded",
-        JobState.STOPPED: "stopped on request",
+        JobState.STOPPED: f"stopped: {job.stop.cause.value}" if job.stop else "stopped on request",
         JobState.LOST: "lost: the Ray head that held the job is gone",
         JobState.UNKNOWN: "over, but Ray kept no trustworthy outcome",
     }.get(job.state, job.state.value)

@@ -330,6 +330,11 @@ class RayClient(ClientBase):
     # Life
 
     @property
+    def server_ahead(self) -> float:
+        """Seconds by which the dashboard's clock is ahead of ours, by its answers' Date; 0 if under 2 or unknown."""
+        return self._runner.clock.ahead
+
+    @property
     def open_connections(self) -> int:
         """How many sockets this client has open."""
         return self._runner.open_connections

@@ -11,6 +11,7 @@ import httpx
 from rayjobwatch.ray.api.records import JobDetails
 from rayjobwatch.ray.errors import ClientClosedError, ClientError, RequestTimeoutError, ServerError
 from rayjobwatch.ray.io.async_sockets import AsyncPooledTransport, AsyncTrackedBackend, guard
+from rayjobwatch.ray.io.clock import ServerClock
 from rayjobwatch.ray.io.connection import (
     CONNECTIONS_OF_A_TAIL,
     READING_CONNECTIONS,
@@ -34,6 +35,7 @@ class AsyncRunner:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
+        self.clock = ServerClock()
         self._build = builder(settings)
         self.closed = False
         self._scopes: set[asyncio.Timeout] = set()
@@ -130,6 +132,8 @@ class AsyncRunner:
                         raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
             finally:
                 await hand_back(response)
+        if request.origin is None:
+            self.clock.heard(response.headers)
         scrubbed = self.settings.scrubbed(response.status_code, bytes(body))
         return Response(response.status_code, response.headers, scrubbed)
 

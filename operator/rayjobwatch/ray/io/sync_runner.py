@@ -10,6 +10,7 @@ import httpx
 
 from rayjobwatch.ray.api.records import JobDetails
 from rayjobwatch.ray.errors import ClientClosedError, ClientError, ServerError, UnavailableError
+from rayjobwatch.ray.io.clock import ServerClock
 from rayjobwatch.ray.io.connection import (
     CONNECTIONS_OF_A_TAIL,
     READING_CONNECTIONS,
@@ -36,6 +37,7 @@ class SyncRunner:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
+        self.clock = ServerClock()
         self._build = builder(settings)
         self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(settings.max_websocket_tails)
@@ -140,6 +142,8 @@ class SyncRunner:
                 response.close()
         finally:
             self._turns.release()
+        if request.origin is None:
+            self.clock.heard(response.headers)
         scrubbed = self.settings.scrubbed(response.status_code, bytes(body))
         return Response(response.status_code, response.headers, scrubbed)
 

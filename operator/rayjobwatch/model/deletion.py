@@ -1,0 +1,36 @@
+"""When a watch that is being deleted, and that was to do something first, is let go."""
+
+from datetime import datetime, timedelta
+
+from rayjobwatch.model.jobs import Job
+from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.state import WatchState
+
+# Then it is let go whatever is left to do: nobody's `kubectl delete` hangs because of us.
+LONGEST = timedelta(seconds=60)
+# With the RayCluster its jobs are gone, and where we may not ask, waiting does not help.
+_HOPELESS = {
+    Reason.RAY_CLUSTER_NOT_FOUND,
+    Reason.RAY_CLUSTER_SUSPENDED,
+    Reason.RAY_CLUSTER_DELETING,
+    Reason.DASHBOARD_URL_NOT_ALLOWED,
+    Reason.KUBERAY_NOT_INSTALLED,
+    Reason.FORBIDDEN,
+}
+
+
+def jobs_left(state: WatchState) -> list[Job]:
+    """Return the jobs that are still to be stopped."""
+    return [job for job in state.jobs.values() if job.seen and not job.state.is_over and not job.is_driver]
+
+
+def may_go(state: WatchState, deleted: datetime, now: datetime) -> bool:
+    """Whether a watch that was `deleted` then is let go now."""
+    if state.problem and state.problem.reason in _HOPELESS:
+        return True
+    return (bool(state.reachable or state.is_finished) and not jobs_left(state)) or seconds_left(deleted, now) <= 0
+
+
+def seconds_left(deleted: datetime, now: datetime) -> float:
+    """Return after how long it is let go anyway."""
+    return (deleted + LONGEST - now).total_seconds()

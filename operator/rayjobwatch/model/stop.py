@@ -1,0 +1,125 @@
+"""Stopping jobs: why one is to be stopped, when Ray is asked, and when that is said to have failed.
+
+A `StopOrder` stands in status before Ray is asked, so that after a crash at any line the next process goes on where
+this one stopped. `stopped: true` of Ray means asked, no more: Ray is asked again, with back-off, until its table shows
+the job to be over. A PENDING job cannot be stopped: Ray says yes and does nothing, so that it is asked again as soon as
+the job runs.
+"""
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rayjobwatch.model import pace
+from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
+from rayjobwatch.model.moment import Moment
+from rayjobwatch.model.spec import StopSpec
+from rayjobwatch.model.state import WatchState
+
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 60.0
+# Ray kills what ignores SIGTERM after 3 s, unless the job's environment says otherwise.
+OVERDUE = timedelta(seconds=60)
+NOT_STOPPABLE = "NotStoppable: the driver was started without the Jobs API, and Ray stops only what came through it"
+STILL_RUNNING = f"still running {OVERDUE.seconds} s after Ray was asked to stop it; it is asked again"
+
+
+def with_orders(state: WatchState, spec: StopSpec, moment: Moment) -> WatchState:
+    """Return `state` with the stops that `spec` wants of its jobs, each that is due with one attempt more."""
+    orders = {id_: _order(job, spec, moment, may_ask=state.trouble is None) for id_, job in state.jobs.items()}
+    if all(orders[id_] == job.stop for id_, job in state.jobs.items()):
+        return state
+    return replace(state, jobs={id_: replace(job, stop=orders[id_]) for id_, job in state.jobs.items()})
+
+
+def _order(job: Job, spec: StopSpec, moment: Moment, *, may_ask: bool) -> StopOrder | None:
+    order, now = job.stop, moment.now
+    if job.state.is_over:
+        return _settled(job, order, now) if order else None
+    cause, answer = _cause(job, spec, moment), moment.answers.get(job.id)
+    if cause is None:
+        return None
+    if order is None:
+        order, answer = StopOrder(cause, now.replace(microsecond=0)), None
+    if job.is_driver:
+        return replace(order, message=NOT_STOPPABLE)
+    order = replace(order, message=_message(job, order, now, answer))
+    return _asked(job, order, now) if may_ask and seconds_to_attempt(job, order, now) <= 0 else order
+
+
+def _settled(job: Job, order: StopOrder, now: datetime) -> StopOrder:
+    if job.state is not JobState.STOPPED or order.stopped_time:
+        return order
+    return replace(order, stopped_time=job.end_time or now, message="")
+
+
+def _asked(job: Job, order: StopOrder, now: datetime) -> StopOrder:
+    in_vain = job.state is JobState.PENDING
+    return replace(order, attempts=order.attempts + 1, last_attempt=now.replace(microsecond=0), in_vain=in_vain)
+
+
+def _message(job: Job, order: StopOrder, now: datetime, answer: str | None) -> str:
+    if answer is None:
+        return order.message
+    if answer:
+        return answer
+    if job.state is JobState.PENDING:
+        return "Ray cannot stop a PENDING job: it is asked again as soon as the job runs"
+    return STILL_RUNNING if order.attempts > 1 and now - order.requested_time >= OVERDUE and not order.in_vain else ""
+
+
+def _cause(job: Job, spec: StopSpec, moment: Moment) -> StopCause | None:
+    """Return why a job is to be stopped; what once began it stays the reason while it holds."""
+    causes = list(_causes(job, spec, moment)) if job.seen else []
+    return job.stop.cause if job.stop and job.stop.cause in causes else next(iter(causes), None)
+
+
+def _causes(job: Job, spec: StopSpec, moment: Moment) -> Iterator[StopCause]:
+    if spec.requested:
+        yield StopCause.REQUESTED
+    if moment.deleted and spec.on_deletion:
+        yield StopCause.WATCH_DELETED
+    # Ray could not stop it while it was PENDING; that it has begun to run since does not save it.
+    if job.stop and job.stop.cause is StopCause.PENDING_DEADLINE and spec.pending_deadline_seconds is not None:
+        yield StopCause.PENDING_DEADLINE
+    deadline = _deadline(job, spec)
+    if deadline and deadline[1] <= moment.head_now:
+        yield deadline[0]
+
+
+def _deadline(job: Job, spec: StopSpec) -> tuple[StopCause, datetime] | None:
+    """Return which deadline an open job is under, and when it passes by the head's clock."""
+    seconds = {
+        JobState.PENDING: (StopCause.PENDING_DEADLINE, spec.pending_deadline_seconds),
+        JobState.RUNNING: (StopCause.ACTIVE_DEADLINE, spec.active_deadline_seconds),
+    }
+    cause, limit = seconds.get(job.state, (None, None))
+    since = job.running_since or job.start_time
+    return (cause, since + timedelta(seconds=limit)) if cause and limit is not None and since else None
+
+
+def seconds_to_attempt(job: Job, order: StopOrder, now: datetime) -> float:
+    """Return how long until Ray is to be asked again; 0 or less: now."""
+    if job.is_driver or job.state.is_over:
+        return math.inf
+    if order.last_attempt is None or (order.in_vain and job.state is JobState.RUNNING):
+        return 0.0
+    chance = zlib.crc32(f"{job.id} {order.attempts}".encode()) / 2**32
+    pause = pace.jittered(pace.backed_off(FIRST_PAUSE, order.attempts, LONGEST_PAUSE), chance)
+    since = (now - order.last_attempt).total_seconds()
+    return pause - since if since >= 0 else 0.0  # a clock that was set back
+
+
+def seconds_to_next(state: WatchState, spec: StopSpec, moment: Moment) -> float:
+    """Return how long until an attempt is due or a deadline passes, of which nothing else tells; `math.inf`: never."""
+    may_ask = state.trouble is None
+    return min((_seconds(job, spec, moment, may_ask=may_ask) for job in state.jobs.values()), default=math.inf)
+
+
+def _seconds(job: Job, spec: StopSpec, moment: Moment, *, may_ask: bool) -> float:
+    if job.stop:
+        return max(0.0, seconds_to_attempt(job, job.stop, moment.now)) if may_ask else math.inf
+    deadline = _deadline(job, spec)
+    return max(0.0, (deadline[1] - moment.head_now).total_seconds()) if deadline else math.inf

@@ -1,0 +1,265 @@
+"""Which jobs are to be stopped, when Ray is asked, and what is said of it."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
+
+from rayjobwatch.model import deletion
+from rayjobwatch.model.decide import decide, seconds_to_next
+from rayjobwatch.model.events import events_of
+from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
+from rayjobwatch.model.moment import Moment
+from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.reasons import EventReason, Reason
+from rayjobwatch.model.spec import StopSpec, WatchSpec
+from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.stop import LONGEST_PAUSE, NOT_STOPPABLE, STILL_RUNNING
+from tests.unit.observations import DOWN, START, T0, at, folded, heard, row
+
+
+def stopping(**facts: object) -> StopSpec:
+    return StopSpec.model_validate({to_camel(name): value for name, value in facts.items()})
+
+
+REQUESTED = stopping(requested=True)
+NOTHING = stopping()
+
+
+def spec(stop: StopSpec) -> WatchSpec:
+    return WatchSpec.model_validate(
+        {"rayCluster": {"name": "shared"}, "jobs": {"ids": ["a"]}, "stop": stop.model_dump(by_alias=True)}
+    )
+
+
+def state_of(job: Job, **facts: object) -> WatchState:
+    return replace(WatchState({job.id: job}, reachable=True), **facts)  # type: ignore[arg-type]
+
+
+def running(**facts: object) -> Job:
+    return replace(Job("a", JobState.RUNNING, "s1", start_time=START), **facts)  # type: ignore[arg-type]
+
+
+def after(job: Job, stop: StopSpec, seconds: float = 0.0, **more: object) -> Job:
+    """Return a job after a decision so many seconds after T0."""
+    moment = replace(Moment(at(seconds)), **more)  # type: ignore[arg-type]
+    return decide(state_of(job), spec(stop), moment).jobs["a"]
+
+
+def order_of(job: Job) -> StopOrder:
+    assert job.stop is not None
+    return job.stop
+
+
+@pytest.mark.parametrize(
+    ("job", "stop", "cause"),
+    [
+        (running(), NOTHING, None),
+        (running(), REQUESTED, StopCause.REQUESTED),
+        (running(state=JobState.PENDING), REQUESTED, StopCause.REQUESTED),
+        (Job("a"), REQUESTED, None),
+        (running(state=JobState.SUCCEEDED), REQUESTED, None),
+        (running(), stopping(active_deadline_seconds=60), StopCause.ACTIVE_DEADLINE),
+        (running(), stopping(active_deadline_seconds=61), None),
+        (running(running_since=at(-30)), stopping(active_deadline_seconds=60), None),
+        (running(running_since=at(-30)), stopping(active_deadline_seconds=30), StopCause.ACTIVE_DEADLINE),
+        (running(start_time=None), stopping(active_deadline_seconds=1), None),
+        (running(state=JobState.PENDING), stopping(active_deadline_seconds=1), None),
+        (running(state=JobState.PENDING), stopping(pending_deadline_seconds=60), StopCause.PENDING_DEADLINE),
+        (running(state=JobState.PENDING), stopping(pending_deadline_seconds=61), None),
+        (running(), stopping(pending_deadline_seconds=1), None),
+        (running(), stopping(on_deletion=True), None),
+    ],
+)
+def test_why_a_job_is_stopped(job: Job, stop: StopSpec, cause: StopCause | None) -> None:
+    order = after(job, stop).stop
+    assert (order.cause if order else None) == cause
+
+
+def test_deadlines_go_by_the_clock_of_the_head() -> None:
+    stop = stopping(active_deadline_seconds=100)
+    assert after(running(), stop).stop is None
+    assert after(running(), stop, head_ahead=timedelta(seconds=40)).stop is not None
+    assert after(running(), stop, 3600, head_ahead=timedelta(seconds=-3561)).stop is None
+
+
+def test_running_time_is_that_of_the_head_and_only_where_the_job_was_seen_to_wait() -> None:
+    waiting = folded(heard(0, row("PENDING")))
+    seen = replace(heard(5, row("RUNNING")), head_ahead=timedelta(seconds=100))
+    assert folded(seen, state=waiting).jobs["a"].running_since == at(105)
+    assert folded(seen).jobs["a"].running_since is None
+
+
+def test_a_stop_is_asked_at_once_and_again_with_growing_pauses() -> None:
+    job, asked = running(), []
+    for second in range(400):
+        job = after(job, REQUESTED, second)
+        if order_of(job).last_attempt == at(second):
+            asked.append(second)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert asked[0] == 0
+    assert 2 <= pauses[0] <= 6
+    assert max(pauses) <= LONGEST_PAUSE + 1
+    assert 6 <= len(asked) <= 16
+    assert order_of(job).attempts == len(asked)
+
+
+def test_a_pending_job_is_asked_again_as_soon_as_it_runs() -> None:
+    pending = after(running(state=JobState.PENDING), REQUESTED)
+    assert order_of(pending).in_vain
+    assert order_of(after(pending, REQUESTED, 1)).attempts == 1
+    runs = after(replace(pending, state=JobState.RUNNING), REQUESTED, 1)
+    assert (order_of(runs).attempts, order_of(runs).in_vain) == (2, False)
+
+
+def test_a_job_that_was_pending_for_too_long_is_stopped_although_it_runs_meanwhile() -> None:
+    stop = stopping(pending_deadline_seconds=60)
+    pending = after(running(state=JobState.PENDING), stop)
+    assert order_of(after(replace(pending, state=JobState.RUNNING), stop, 1)).attempts == 2
+
+
+def test_a_change_of_mind_ends_the_asking_and_a_second_one_begins_anew() -> None:
+    job = after(running(), REQUESTED)
+    job = after(job, NOTHING, 1)
+    assert job.stop is None
+    again = order_of(after(job, REQUESTED, 2))
+    assert (again.requested_time, again.attempts) == (at(2), 1)
+
+
+def test_a_cause_that_holds_stays_the_cause() -> None:
+    stop = stopping(active_deadline_seconds=60)
+    job = after(running(), stop)
+    assert order_of(after(job, stop.model_copy(update={"requested": True}), 1)).cause is StopCause.ACTIVE_DEADLINE
+
+
+def test_nothing_is_asked_while_the_dashboard_is_away() -> None:
+    state = decide(state_of(running(), unreachable=DOWN), spec(REQUESTED), Moment(T0))
+    assert order_of(state.jobs["a"]).attempts == 0
+    assert seconds_to_next(state, spec(REQUESTED), Moment(T0)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("state", "stopped"), [(JobState.STOPPED, at(9)), (JobState.SUCCEEDED, None), (JobState.LOST, None)]
+)
+def test_only_a_job_that_ended_as_stopped_has_been_stopped(state: JobState, stopped: datetime | None) -> None:
+    job = after(running(), REQUESTED)
+    over = after(replace(job, state=state, end_time=at(9)), NOTHING, 60)
+    assert (over.state, order_of(over).stopped_time) == (state, stopped)
+
+
+def test_a_clock_that_is_set_back_does_not_silence_a_stop() -> None:
+    job = after(running(), REQUESTED, 3600)
+    assert order_of(after(job, REQUESTED, 0)).attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("job", "answers", "seconds", "message"),
+    [
+        (running(), {}, 1, ""),
+        (running(), {"a": ""}, 1, ""),
+        (running(), {"a": "stop_job('a'): boom (500)"}, 1, "stop_job('a'): boom (500)"),
+        (running(), {"a": ""}, 61, STILL_RUNNING),
+        (running(is_driver=True), {}, 1, NOT_STOPPABLE),
+        (running(state=JobState.PENDING), {"a": ""}, 61, "Ray cannot stop a PENDING job"),
+    ],
+)
+def test_what_is_said_of_a_stop_that_has_not_come_yet(
+    job: Job, answers: Mapping[str, str], seconds: float, message: str
+) -> None:
+    job = after(job, REQUESTED)
+    for second in (seconds / 2, seconds):
+        job = after(job, REQUESTED, second, answers=answers)
+    assert order_of(job).message.startswith(message)
+    assert bool(order_of(job).message) is bool(message)
+
+
+def test_an_earlier_order_s_answer_says_nothing_of_a_new_one() -> None:
+    assert order_of(after(running(), REQUESTED, answers={"a": "boom"})).message == ""
+
+
+def _reasons(*jobs: Job, generation: int = 1) -> list[tuple[EventReason, str]]:
+    states = [state_of(job) for job in jobs]
+    pairs = itertools.pairwise(states)
+    return [(note.reason, note.identity) for old, new in pairs for note in events_of(old, new, generation)]
+
+
+def test_events_tell_of_the_order_of_a_refusal_once_and_of_the_end() -> None:
+    asked = after(running(), REQUESTED)
+    refused = after(asked, REQUESTED, 1, answers={"a": "boom"})
+    refused_again = after(refused, REQUESTED, 2, answers={"a": "bang"})
+    over = replace(refused_again, state=JobState.STOPPED)
+    told = [reason for reason, _ in _reasons(running(), asked, refused, refused_again, over)]
+    assert told == [EventReason.STOP_REQUESTED, EventReason.STOP_FAILED, EventReason.JOB_STOPPED]
+
+
+def test_a_second_order_is_told_under_another_name_and_the_same_one_under_the_same() -> None:
+    first, later = after(running(), REQUESTED), after(running(), REQUESTED, 9)
+    assert _reasons(running(), first) == _reasons(running(), later)
+    assert _reasons(running(), first) != _reasons(running(), first, generation=3)
+
+
+def test_a_driver_is_told_to_be_not_stoppable_and_never_asked() -> None:
+    job = after(running(is_driver=True), REQUESTED)
+    assert [reason for reason, _ in _reasons(running(is_driver=True), job)] == [EventReason.STOP_FAILED]
+    assert order_of(after(job, REQUESTED, 1000)).attempts == 0
+
+
+_SPECS = st.builds(
+    stopping,
+    requested=st.booleans(),
+    active_deadline_seconds=st.none() | st.integers(1, 200),
+    pending_deadline_seconds=st.none() | st.integers(1, 200),
+    on_deletion=st.booleans(),
+)
+_JOBS = st.builds(
+    running, state=st.sampled_from(JobState), is_driver=st.booleans(), running_since=st.none() | st.just(at(-10))
+)
+
+
+@given(_JOBS, _SPECS, st.booleans(), st.integers(0, 300))
+def test_a_decision_is_made_once_and_tells_when_the_next_one_is_due(
+    job: Job, stop: StopSpec, deleted: bool, seconds: int
+) -> None:
+    moment = Moment(at(seconds), deleted=deleted)
+    once = decide(state_of(job), spec(stop), moment)
+    assert decide(once, spec(stop), moment) == once
+    left = seconds_to_next(once, spec(stop), moment)
+    assert left > 0
+    if left < math.inf:
+        later = replace(moment, now=moment.now + timedelta(seconds=left + 0.001))
+        assert decide(once, spec(stop), later) != once
+    if left == math.inf or left > 2:
+        assert decide(once, spec(stop), replace(moment, now=moment.now + timedelta(seconds=1))) == once
+
+
+@given(_JOBS, st.booleans(), st.integers(0, 300))
+def test_without_a_wish_nothing_is_stopped(job: Job, deleted: bool, seconds: int) -> None:
+    assert after(job, NOTHING, seconds, deleted=deleted).stop is None
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "goes"),
+    [
+        (state_of(running()), 0, False),
+        (state_of(running()), 59, False),
+        (state_of(running()), 60, True),
+        (state_of(running(), reachable=None), 59, False),
+        (state_of(running(), unreachable=DOWN, reachable=False), 59, False),
+        (state_of(running(), unreachable=DOWN, reachable=False), 61, True),
+        (state_of(running(state=JobState.STOPPED), reachable=None), 0, True),
+        (state_of(running(state=JobState.PENDING)), 0, False),
+        (state_of(running(is_driver=True)), 0, True),
+        (state_of(Job("a")), 0, True),
+        (state_of(Job("a"), reachable=None), 0, False),
+        (state_of(running(), problem=Problem(Reason.RAY_CLUSTER_NOT_FOUND, "")), 0, True),
+        (state_of(running(), problem=Problem(Reason.RAY_CLUSTER_NOT_READY, "")), 0, False),
+    ],
+)
+def test_when_a_deleted_watch_is_let_go(state: WatchState, seconds: float, goes: bool) -> None:
+    assert deletion.may_go(state, T0, at(seconds)) is goes
