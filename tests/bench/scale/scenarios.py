@@ -107,9 +107,10 @@ async def fleet(contender: Contender, name: str, sizes: Sizes, seed: int) -> Out
 
 
 async def idle(contender: Contender, name: str, sizes: Sizes, seed: int) -> Outcome:
-    """Start the controller with nothing to do: ready is when /healthz answers and a watch got its first status."""
+    """Start the controller with nothing to do: ready is when /healthz answers and a watch has a status."""
     async with arena(contender, 0) as field:
         [port] = free_ports(1)
+        await field.create_probe()
         began = await field.start("--health-port", str(port))
         healthy, status = await asyncio.gather(_healthy(port, began), field.wait_ready())
         ready = max(healthy, status)
@@ -130,6 +131,7 @@ SCENARIOS: dict[str, tuple[Run, Sizes]] = {
 
 
 async def _ready(field: Arena) -> None:
+    await field.create_probe()
     await field.start()
     await field.wait_ready()
     await field.remove_probe()
