@@ -1,6 +1,6 @@
 """`python -m tests.localcluster.demo [--keep]`: the main job, end to end, on a real API server and a real Ray head.
 
-Two real Ray jobs, one RayJobWatch each; ends 0 only when everything that is expected of both was seen.
+Three real Ray jobs, one RayJobWatch each; ends 0 only when everything that is expected of them was seen.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ JOBS = Path(__file__).with_name("demojobs")
 NAMESPACE, CLUSTER = "ml", "shared"
 SYSTEM_NAMESPACE, SERVICE_ACCOUNT = "rayjobwatch-system", "rayjobwatch"
 FINISH_TIMEOUT_SECONDS = 120
-GOOD, BAD = "train", "broken"
+GOOD, BAD, ENDLESS = "train", "broken", "endless"
 LAST_LINES = {GOOD: "training done", BAD: "ValueError: loss is not a number at step 6"}
+STOP = '{"spec":{"stop":{"requested":true}}}'
 SUBMIT_FLAGS = ("--no-wait", "--working-dir", ".", *(() if sys.stdout.isatty() else ("--log-color=false",)))
 WATCH = """\
 apiVersion: rayjobwatch.dev/v1alpha1
@@ -90,11 +91,11 @@ class Demo:
         self.controller = Guarded(command, log=self.controller_log)
 
     def submit_jobs(self) -> None:
-        """Submit both jobs by Ray's own command line and apply one watch each."""
-        title("Two jobs by Ray's own command line, and a RayJobWatch for each")
+        """Submit the jobs by Ray's own command line and apply one watch each."""
+        title("Three jobs by Ray's own command line, and a RayJobWatch for each")
         show(["export", f"RAY_API_SERVER_ADDRESS={self.ray_head.dashboard_url}"])
         show(["cd", str(JOBS.relative_to(ROOT))])
-        for name in (GOOD, BAD):
+        for name in (GOOD, BAD, ENDLESS):
             self.ray("job", "submit", *SUBMIT_FLAGS, "--submission-id", f"{name}-1", "--", "python", f"{name}.py")
             watch = WATCH.format(name=name, cluster=CLUSTER, job=f"{name}-1")
             self.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=watch)
@@ -104,15 +105,25 @@ class Demo:
         title("Waiting for their ends, as a script does")
         with self.watching():
             for name in (BAD, GOOD):
-                limit = f"--timeout={FINISH_TIMEOUT_SECONDS}s"
-                wait = ("wait", "-n", NAMESPACE, "--for=condition=Finished", f"rjw/{name}", limit)
-                self.kubectl(*wait, timeout=FINISH_TIMEOUT_SECONDS + 10)
+                self.await_end(name)
+
+    def stop_one(self) -> None:
+        """Stop the job that does not end by itself, as a user does."""
+        title("Stopping the job that does not end by itself")
+        self.kubectl("patch", f"rjw/{ENDLESS}", "-n", NAMESPACE, "--type=merge", "-p", STOP)
+        self.await_end(ENDLESS)
+
+    def await_end(self, name: str) -> None:
+        """Wait until a watch is Finished."""
+        limit = f"--timeout={FINISH_TIMEOUT_SECONDS}s"
+        wait = ("wait", "-n", NAMESPACE, "--for=condition=Finished", f"rjw/{name}", limit)
+        self.kubectl(*wait, timeout=FINISH_TIMEOUT_SECONDS + 10)
 
     def show_results(self) -> None:
         """Show what a user sees afterwards."""
         title("What Kubernetes knows now")
         self.kubectl("get", "rjw", "-n", NAMESPACE)
-        for name in (GOOD, BAD):
+        for name in (GOOD, BAD, ENDLESS):
             self.kubectl("describe", f"rjw/{name}", "-n", NAMESPACE)
 
     def kubectl(self, *args: str, input: str | None = None, timeout: float = 60.0) -> None:  # noqa: A002
@@ -168,10 +179,12 @@ def show(command: list[str], text: str | None = None) -> None:
 
 
 def check(control_plane: ControlPlane) -> bool:
-    """Print what was expected of both watches and whether it is so."""
+    """Print what was expected of the watches and whether it is so."""
     results = [*expectations(control_plane, GOOD, "True"), *expectations(control_plane, BAD, "False")]
-    failed = [event for event in events(control_plane, BAD) if event["reason"] == "JobFailed"]
-    results.append((f"rjw/{BAD} has one JobFailed Event", len(failed) == 1))
+    results += [*expectations(control_plane, ENDLESS, "False")]
+    for name, reason in ((BAD, "JobFailed"), (ENDLESS, "StopRequested"), (ENDLESS, "JobStopped")):
+        told = [event for event in events(control_plane, name) if event["reason"] == reason]
+        results.append((f"rjw/{name} has one {reason} Event", len(told) == 1))
     title("Expected")
     for text, seen in results:
         print(f"{'seen   ' if seen else 'MISSING'} {text}", flush=True)
@@ -183,11 +196,13 @@ def expectations(control_plane: ControlPlane, name: str, succeeded: str) -> list
     status = control_plane.get("rjw", name, "-n", NAMESPACE).get("status", {})
     conditions = {item["type"]: item["status"] for item in status.get("conditions", [])}
     lines = [line for job in status.get("jobs", []) for line in job.get("log", {}).get("tail", [])]
-    return [
+    found = [
         (f"rjw/{name} has Finished=True", conditions.get("Finished") == "True"),
         (f"rjw/{name} has Succeeded={succeeded}", conditions.get("Succeeded") == succeeded),
-        (f"rjw/{name} has {LAST_LINES[name]!r} in its log tail", LAST_LINES[name] in lines),
     ]
+    if last := LAST_LINES.get(name):
+        found.append((f"rjw/{name} has {last!r} in its log tail", last in lines))
+    return found
 
 
 def events(control_plane: ControlPlane, name: str) -> list[dict[str, Any]]:
@@ -204,6 +219,7 @@ def perform(demo: Demo) -> bool:
         demo.start_controller()
         demo.submit_jobs()
         demo.await_ends()
+        demo.stop_one()
         demo.show_results()
         if check(demo.control_plane):
             return True
