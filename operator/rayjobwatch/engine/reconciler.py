@@ -183,6 +183,7 @@ class Reconciler:
         if (wait := self._wait(watch, changed=changed)) > 0:
             self._again(key, wait)
             return
+        reached("before the events")
         await self._tell(watch, target)
         await self._write(key, watch, status, urgent=changed)
         self._act(watch)

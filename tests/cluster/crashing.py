@@ -1,0 +1,23 @@
+"""`python -m tests.cluster.crashing PLACE run ...`: the controller, killed when it comes to PLACE."""
+
+import os
+import signal
+import sys
+
+from rayjobwatch import cli
+from rayjobwatch.engine import crash
+
+
+def die_at(place: str) -> None:
+    """Have this process killed at `place`."""
+
+    def on_reached(reached: str) -> None:
+        if reached == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    crash.on_reached = on_reached
+
+
+if __name__ == "__main__":
+    die_at(sys.argv[1])
+    sys.exit(cli.main(sys.argv[2:]))
