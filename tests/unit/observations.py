@@ -16,7 +16,6 @@ T0 = datetime(2026, 11, 21, 10, tzinfo=UTC)
 START = T0 - timedelta(minutes=1)
 DOWN = Problem(Reason.DASHBOARD_UNREACHABLE, "waiting for the Ray dashboard")
 NO_HEAD = Problem(Reason.RAY_CLUSTER_NOT_READY, "waiting for the head")
-LONG_AGO = -3600.0
 
 
 def at(seconds: float) -> datetime:
@@ -29,15 +28,13 @@ def row(status: str = "RUNNING", id_: str = "a", **facts: object) -> JobRow:
     return replace(JobRow(id_, status, entrypoint="python train.py", start_time=START), **facts)  # type: ignore[arg-type]
 
 
-def heard(
-    seconds: float, *rows: JobRow, session: str = "s1", connected: float = LONG_AGO, complete: bool = True
-) -> Observation:
+def heard(seconds: float, *rows: JobRow, session: str = "s1", complete: bool = True) -> Observation:
     """Return what is seen when Ray lists `rows`; `complete`: all logs were read to the end."""
     by_id: Mapping[str, JobRow] = {one.id: one for one in rows}
     return Observation(
         now=at(seconds),
         cluster=Cluster("http://ray:8265", "u1", session, "2.60.0"),
-        listing=Listing(session, at(seconds), at(connected), by_id),
+        listing=Listing(session, at(seconds), by_id),
         complete_logs=frozenset(by_id) if complete else frozenset(),
     )
 
@@ -97,8 +94,7 @@ def observations(draw: st.DrawFn, seconds: float) -> Observation:
         return silent(seconds, cluster_gone=gone, problem=draw(st.sampled_from([None, NO_HEAD])))
     rows = [draw(rows_of(id_)) for id_ in IDS if draw(st.integers(0, 4))]
     session = draw(st.sampled_from(["s1", "s1", "s1", "s2", ""]))
-    connected = draw(st.sampled_from([LONG_AGO, seconds - 5]))
-    seen = heard(seconds, *rows, session=session, connected=connected, complete=draw(st.booleans()))
+    seen = heard(seconds, *rows, session=session, complete=draw(st.booleans()))
     return replace(seen, cluster_gone=gone)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
 from rayjobwatch.model.digest import LogDigest
-from rayjobwatch.model.jobs import Failure, Job, JobState, StopCause, StopOrder
+from rayjobwatch.model.jobs import Failure, Job, JobRow, JobState, StopCause, StopOrder
 from rayjobwatch.model.observation import Cluster, Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.state import WatchState
@@ -23,7 +23,7 @@ T = TypeVar("T")
 SCHEMA = status_schema()
 
 # What the first poll of the new process sees anew, and waits that then begin again.
-SEEN_ANEW = {WatchState: ("problem", "unreachable", "reachable"), Job: ("missing_since", "ending_since")}
+SEEN_ANEW = {WatchState: ("problem", "unreachable", "reachable"), Job: ("missing_since", "ending_since", "ending")}
 
 # Short and clean already: status cuts and cleans texts, and what was cut does not come back. Three such jobs leave
 # room for their tails. An absent text is None or empty, never both for one field.
@@ -61,6 +61,7 @@ def _by_id(jobs: Sequence[Job]) -> Mapping[str, Job]:
 
 VALUES[Failure | None] = st.none() | anything(Failure)
 VALUES[StopOrder | None] = st.none() | anything(StopOrder)
+VALUES[JobRow | None] = st.none() | anything(JobRow)
 VALUES[Problem | None] = st.none() | anything(Problem)
 VALUES[Cluster] = anything(Cluster)
 VALUES[Mapping[str, Job]] = st.lists(anything(Job), max_size=3, unique_by=lambda job: job.id).map(_by_id)

@@ -27,6 +27,11 @@ def _state(*seen: Observation) -> JobState:
     return folded(*seen).jobs["a"].state
 
 
+def _printing(seen: Observation, seconds: float) -> Observation:
+    """Return `seen` with a log whose last line came at `seconds`."""
+    return replace(seen, last_lines={"a": at(seconds)})
+
+
 @settings(max_examples=40)
 @given(histories())
 def test_a_verdict_is_final_whatever_comes_after(history: Sequence[Observation]) -> None:
@@ -153,28 +158,59 @@ def test_a_deleted_cluster_loses_its_open_jobs(before: Observation, state: str) 
     assert _state(before, silent(1, cluster_gone=True)) == state
 
 
+ENDED_OTHERWISE = row("FAILED", error_type="JOB_ENTRYPOINT_COMMAND_ERROR")
+
+
 @pytest.mark.parametrize(
     ("seen", "state"),
     [
-        ([heard(6, DIED, connected=0)], "Running"),
-        ([heard(6, DIED, connected=0), heard(5.9 + UNCERTAIN, DIED, connected=0)], "Running"),
-        ([heard(6, DIED, connected=0), heard(6 + UNCERTAIN, DIED, connected=0)], "Failed"),
-        ([heard(6, DIED, connected=0), heard(9, row(), connected=0)], "Running"),
-        ([heard(6, DIED, connected=0), heard(9, row("SUCCEEDED"), connected=0)], "Succeeded"),
-        ([heard(6, DIED, connected=0), heard(20, DIED, connected=20), heard(36, DIED, connected=36)], "Failed"),
-        ([heard(6, DIED, connected=0), heard(9, row(), connected=0), heard(40, DIED, connected=0)], "Failed"),
-        ([heard(6, DIED, connected=6 - UNCERTAIN)], "Failed"),
-        ([heard(6, row("FAILED", error_type="JOB_ENTRYPOINT_COMMAND_ERROR"), connected=0)], "Failed"),
+        ([heard(600, DIED)], "Running"),
+        ([heard(600, DIED), heard(599.9 + UNCERTAIN, DIED)], "Running"),
+        ([heard(600, DIED), heard(600 + UNCERTAIN, DIED)], "Failed"),
+        ([heard(600, DIED), silent(700)], "Running"),
+        ([heard(600, DIED), silent(620), silent(900), heard(901, row())], "Running"),
+        ([heard(600, DIED), silent(620), silent(900), heard(901, DIED)], "Failed"),
+        ([heard(600, DIED), heard(603, row())], "Running"),
+        ([heard(600, DIED), heard(603, row("SUCCEEDED"))], "Succeeded"),
+        ([heard(600, DIED), heard(603, row()), heard(640, DIED)], "Running"),
+        ([heard(600, DIED), _printing(heard(640, DIED), 620)], "Running"),
+        ([heard(600, DIED), _printing(heard(640, DIED), 605)], "Failed"),
+        ([heard(600, ENDED_OTHERWISE)], "Failed"),
     ],
-    ids=["just connected", "held back", "held back long enough", "went on", "went on and ended well",
-         "never longer for reconnecting", "died later after all", "connected long ago", "another failure"],
+    ids=["at first", "held back", "held back long enough", "the dashboard hangs", "hangs, and it went on",
+         "hangs, and it died", "went on", "went on and ended well", "anew", "its log moves", "its log is still",
+         "another failure"],
 )  # fmt: skip
-def test_a_dead_supervisor_just_after_connecting_is_held_back(seen: list[Observation], state: str) -> None:
-    assert _state(heard(0, row(), connected=0), *seen) == state
+def test_a_dead_supervisor_is_held_back_until_the_table_has_shown_it_for_long(
+    seen: list[Observation], state: str
+) -> None:
+    assert _state(heard(0, row()), *seen) == state
+
+
+@pytest.mark.parametrize("gone", [silent(1, cluster_gone=True), heard(1, session="s2")], ids=["cluster", "head"])
+@pytest.mark.parametrize(
+    ("last", "state"),
+    [
+        (row("SUCCEEDED"), "Succeeded"),
+        (row("STOPPED"), "Stopped"),
+        (ENDED_OTHERWISE, "Failed"),
+        (DIED, "Lost"),
+        (row(), "Lost"),
+    ],
+)
+def test_an_end_that_ray_has_shown_is_believed_when_the_head_goes_before_its_log_is_read(
+    last: JobRow, state: str, gone: Observation
+) -> None:
+    assert _state(heard(0, row()), heard(0.9, last, complete=False), gone) == state
+
+
+def test_a_lost_job_says_when_it_was_last_seen() -> None:
+    lost = folded(heard(0, row()), heard(7, row()), silent(60, cluster_gone=True)).jobs["a"]
+    assert lost.last_seen == at(7)
 
 
 def test_a_job_first_seen_while_held_back_is_pending() -> None:
-    assert _state(heard(1, DIED, connected=0)) == "Pending"
+    assert _state(heard(1, DIED)) == "Pending"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_new_process_knows_what_the_old_one_wrote(history: Sequence[Observatio
     state = folded(*history, ids=IDS)
     status = _status(state, DIGESTS)
     again, digests = restored(json.loads(json.dumps(status)))
-    bare = {id_: replace(job, missing_since=None, ending_since=None) for id_, job in state.jobs.items()}
+    bare = {id_: replace(job, missing_since=None, ending_since=None, ending=None) for id_, job in state.jobs.items()}
     assert again.jobs == bare
     assert again.cluster == state.cluster
     assert digests == {id_: digest for id_, digest in DIGESTS.items() if id_ in state.jobs}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rayjobwatch.engine.rows import is_surely_over
 from rayjobwatch.engine.tasks import STOP_SECONDS
 from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
@@ -76,8 +77,7 @@ class LogsReader:
         return 0.0 if job is None or job.start_time is None else datetime.now(UTC).timestamp() - job.start_time / 1000
 
     def _is_over(self, job_id: str) -> bool:
-        job = self._job_of(job_id)
-        return job is not None and job.status.is_terminal
+        return is_surely_over(self._job_of(job_id))
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -153,7 +153,7 @@ class LogsReader:
                 told = loop.time()
                 self._told(log)
             await asyncio.sleep(0)  # bytes that are there already are given out without a pause for others
-        if job.status.is_terminal:
+        if is_surely_over(job):
             log.digest = log.digest.closed()
         elif log.digest.message:
             log.digest = log.digest.failing("")

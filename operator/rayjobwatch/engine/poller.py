@@ -25,7 +25,7 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the dashboard said last: the jobs among `ids` that it has, at `time`, readable since `connected`.
+    """What the dashboard said last: the jobs among `ids` that it has, at `time`.
 
     began: when it was asked (loop time).
     """
@@ -35,7 +35,6 @@ class Heard:
     ids: frozenset[str]
     jobs: Mapping[str, JobDetails]
     time: datetime
-    connected: datetime
 
 
 class Poller:
@@ -136,9 +135,7 @@ class Poller:
             # missing, which a later poll must confirm, never Lost or found in a session that is not theirs.
             version = await self._ask_version()
             jobs = await self._ask_jobs(ids, whole=True)
-        now = datetime.now(UTC)
-        fresh = known is None or self._failures or known.version.session_name != version.session_name
-        return Heard(self._began, version, ids, jobs, now, now if fresh or known is None else known.connected)
+        return Heard(self._began, version, ids, jobs, datetime.now(UTC))
 
     def _is_version_in_doubt(self, known: Heard) -> bool:
         lost = any(job.urgent and id_ not in known.jobs for id_, job in self._open_jobs().items())
@@ -186,7 +183,7 @@ class Poller:
         everything = frozenset(self._open_jobs())
         if now is None or heard is None or unreachable != self.unreachable:
             return everything
-        if now.version != heard.version or now.connected != heard.connected:
+        if now.version != heard.version:
             return everything
         urgent = {id_ for id_, job in self._open_jobs().items() if job.urgent}
         changed = {id_ for id_ in now.ids if now.jobs.get(id_) != heard.jobs.get(id_)}

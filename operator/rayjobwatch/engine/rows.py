@@ -1,6 +1,6 @@
 """From what the Ray client and the watch's spec say to the model's own words."""
 
-from rayjobwatch.model.jobs import JobRow
+from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, JobRow
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.text import clean_line
@@ -29,6 +29,11 @@ def row_of(id_: str, job: JobDetails) -> JobRow:
         end_time=from_milliseconds(job.end_time),
         exit_code=_int32(job.driver_exit_code),
     )
+
+
+def is_surely_over(job: JobDetails | None) -> bool:
+    """Whether a row says that its job is over in a way that Ray does not take back: its log then is at its end."""
+    return job is not None and job.status.is_terminal and job.error_type not in UNCERTAIN_ERRORS
 
 
 def _int32(code: int | None) -> int | None:

@@ -199,6 +199,7 @@ class Watch:
             cluster_gone=_is_gone(self.state.cluster.uid, target),
             windows={id_: digest.window for id_, digest in self.digests.items()},
             complete_logs=frozenset(id_ for id_ in ids if self._is_log_done(id_)),
+            last_lines={id_: digest.last_line_time for id_, digest in self.digests.items() if digest.last_line_time},
             head_ahead=session.head_ahead if session else timedelta(0),
         )
 

@@ -1,7 +1,7 @@
 """Each field of status that a new process reads back: how it is written and, beside it, how it is read.
 
 A `Form` is the pair for one kind of value, a `Shape` the forms of a dataclass, field by field. A field of `Job` in no
-shape (`missing_since`, `ending_since`) is forgotten with the process, and what it times begins anew.
+shape (`missing_since`, `ending_since`, `ending`) is forgotten with the process, and what it times begins anew.
 """
 
 from collections.abc import Callable, Mapping
@@ -147,6 +147,7 @@ JOB = Shape(
         Field("failure", "failure", _optional(_FAILURE)),
         Field("is_driver", "type", _DRIVER),
         Field("running_since", "runningTime", _TIME),
+        Field("last_seen", "lastSeenTime", _TIME),
         Field("stop", "stop", _optional(_STOP)),
     ),
 )

@@ -6,7 +6,9 @@ A verdict is final. It comes from Ray's job table alone, never from a log stream
 - Gone with its session or RayCluster: Lost. The table of a new session knows nothing of the old one's jobs.
 - Its record deleted within the session, or its id used again: over, outcome Unknown, once a later listing confirms it.
 - A DRIVER that is over: Unknown, because Ray calls it SUCCEEDED even after a crash.
-- A supervisor failure just after (re)connecting: held back, because Ray reports such for jobs that go on.
+- A supervisor failure: held back until the table has shown it for half a minute in which the log was still, because
+  Ray reports such for jobs that go on.
+- An end that Ray has shown, and that only waited for its log when the head went away, is that end.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from datetime import datetime, timedelta
 
 from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.failure import failure_of
-from rayjobwatch.model.jobs import Job, JobRow, JobState
+from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, Job, JobRow, JobState
 from rayjobwatch.model.observation import Listing, Observation
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.text import clean_line
@@ -31,13 +33,12 @@ _STATES = {
     "FAILED": JobState.FAILED,
     "STOPPED": JobState.STOPPED,
 }
-_UNCERTAIN = {"JOB_SUPERVISOR_ACTOR_DIED", "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE"}
 
 
 def fold(state: WatchState, ids: Sequence[str], seen: Observation) -> WatchState:
     """Return what is known of the jobs `ids` after `seen`."""
     listing = seen.listing
-    jobs = {id_: fold_job(state.jobs.get(id_, Job(id_)), seen) for id_ in ids}
+    jobs = {id_: fold_job(state.jobs.get(id_, Job(id_)), seen, state.last_contact) for id_ in ids}
     return WatchState(
         jobs=jobs,
         cluster=seen.cluster if listing else state.cluster,
@@ -64,23 +65,32 @@ def _reachable(state: WatchState, seen: Observation) -> bool | None:
     return True if seen.listing else state.reachable
 
 
-def fold_job(job: Job, seen: Observation) -> Job:
-    """Return what is known of one job after `seen`."""
+def fold_job(job: Job, seen: Observation, last_seen: datetime | None = None) -> Job:
+    """Return what is known of one job after `seen`; `last_seen`: when it was listed before."""
     if job.state.is_over:
         return job
     if seen.cluster_gone and job.seen:
-        return _over(job, JobState.LOST)
+        return _without_head(job, seen, last_seen)
     if seen.listing is None:
         return job
-    return _fold_row(job, seen.listing, seen)
+    return _fold_row(job, seen.listing, seen, last_seen)
 
 
-def _fold_row(job: Job, listing: Listing, seen: Observation) -> Job:
+def _without_head(job: Job, seen: Observation, last_seen: datetime | None) -> Job:
+    """Return a job whose head is gone: Lost, unless Ray had shown its end already."""
+    row = job.ending
+    state = _state_of(row) if row and row.error_type not in UNCERTAIN_ERRORS else None
+    if row is None or state is None:
+        return replace(_over(job, JobState.LOST), last_seen=last_seen and last_seen.replace(microsecond=0))
+    return _verdict(job, row, state, seen.windows.get(job.id))
+
+
+def _fold_row(job: Job, listing: Listing, seen: Observation, last_seen: datetime | None) -> Job:
     row = listing.rows.get(job.id)
     if row is not None and row.is_ghost:
         row = None
     if job.seen and job.session != listing.session and not _same_job(job, row):
-        return _over(job, JobState.LOST)
+        return _without_head(job, seen, last_seen)
     if row is None or _is_another_run(job, row):
         return _missing(job, listing.time)
     return _settled(job, row, listing, seen)
@@ -108,9 +118,11 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
         return replace(job, missing_since=None)
     facts = _with_facts(job, row, listing.session)
     if not state.is_over:
-        return replace(facts, state=state, ending_since=None, running_since=_running_since(job, state, seen))
+        return replace(
+            facts, state=state, ending_since=None, ending=None, running_since=_running_since(job, state, seen)
+        )
     since = job.ending_since or seen.now
-    ending = replace(facts, ending_since=since)
+    ending = replace(facts, ending_since=since, ending=row)
     if _is_held_back(since, row, listing, seen):
         return replace(ending, state=job.state if job.seen else JobState.PENDING)
     return _verdict(ending, row, state, seen.windows.get(row.id))
@@ -136,14 +148,15 @@ def _with_facts(job: Job, row: JobRow, session: str) -> Job:
 
 def _running_since(job: Job, state: JobState, seen: Observation) -> datetime | None:
     has_begun = job.state is JobState.PENDING and state is JobState.RUNNING
-    return seen.now + seen.head_ahead if has_begun else job.running_since
+    return (seen.now + seen.head_ahead).replace(microsecond=0) if has_begun else job.running_since
 
 
 def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observation) -> bool:
     """Whether a row that is terminal `since` is not believed yet, or its log's last lines are still awaited."""
-    if row.error_type in _UNCERTAIN and since - listing.connected_since < UNCERTAIN_GRACE:
+    if row.error_type in UNCERTAIN_ERRORS:
         # Only a listing of later on confirms it. A clock may have been set back.
-        return -UNCERTAIN_GRACE <= listing.time - since < UNCERTAIN_GRACE
+        alive = max(since, seen.last_lines.get(row.id, since))
+        return -UNCERTAIN_GRACE <= listing.time - alive < UNCERTAIN_GRACE
     return row.id not in seen.complete_logs and _is_within(since, seen.now, DRAIN_GRACE)
 
 
@@ -162,4 +175,4 @@ def _verdict(job: Job, row: JobRow, state: JobState, log: LogWindow | None) -> J
 
 
 def _over(job: Job, state: JobState) -> Job:
-    return replace(job, state=state, missing_since=None, ending_since=None)
+    return replace(job, state=state, missing_since=None, ending_since=None, ending=None)

@@ -23,6 +23,10 @@ class JobState(StrEnum):
         return self not in (JobState.WAITING, JobState.PENDING, JobState.RUNNING)
 
 
+# Ray shows these also of jobs that go on, when a head or a node was away for a while.
+UNCERTAIN_ERRORS = frozenset({"JOB_SUPERVISOR_ACTOR_DIED", "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE"})
+
+
 @dataclass(frozen=True, slots=True)
 class JobRow:
     """One row of Ray's job table. Times are UTC; `status` is Ray's own word."""
@@ -95,7 +99,8 @@ class Job:
     """What is known of one watched job.
 
     `session` names the Ray session whose table held the job; `missing_since` and `ending_since` remember when its
-    row was first not there, or first terminal, until that is settled. `running_since` is when a job that was seen
+    row was first not there, or first terminal, until that is settled, `ending` that row. `last_seen` is when a Lost job
+    was last listed. `running_since` is when a job that was seen
     to wait began to run, by the head's clock; Ray's `start_time` is when it was submitted.
     """
 
@@ -110,8 +115,10 @@ class Job:
     is_driver: bool = False
     running_since: datetime | None = None
     stop: StopOrder | None = None
+    last_seen: datetime | None = None
     missing_since: datetime | None = None
     ending_since: datetime | None = None
+    ending: JobRow | None = None
 
     @property
     def seen(self) -> bool:

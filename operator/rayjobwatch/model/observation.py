@@ -36,11 +36,10 @@ NO_CLUSTER = Cluster()
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Ray's table of jobs as it stood at `time`, in one session; `connected_since` is when it became readable."""
+    """Ray's table of jobs as it stood at `time`, in one session."""
 
     session: str
     time: datetime
-    connected_since: datetime
     rows: Mapping[str, JobRow]
 
 
@@ -51,8 +50,8 @@ class Observation:
     `cluster_gone`: the API server says that the RayCluster with the uid of `state.cluster` is no more.
     `last_contact`: when the dashboard answered last, for this watch or another.
     `complete_logs`: ids of the jobs whose log was read to the end (or is not followed at all). `windows`: what is kept
-    of the logs, by job id, to find the cause of a failure in. `head_ahead`: by how much the head's clock, which wrote
-    the times of the rows, is ahead of `now`.
+    of the logs, by job id, to find the cause of a failure in; `last_lines`: when their last lines were read.
+    `head_ahead`: by how much the head's clock, which wrote the times of the rows, is ahead of `now`.
     """
 
     now: datetime
@@ -64,4 +63,5 @@ class Observation:
     last_contact: datetime | None = None
     complete_logs: frozenset[str] = field(default_factory=frozenset)
     windows: Mapping[str, LogWindow] = field(default_factory=dict)
+    last_lines: Mapping[str, datetime] = field(default_factory=dict)
     head_ahead: timedelta = timedelta(0)

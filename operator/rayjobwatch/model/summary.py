@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rayjobwatch.model.jobs import Job, JobState
 from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.times import rfc3339
 
 # The gravest end first.
 _ENDS = (JobState.FAILED, JobState.LOST, JobState.STOPPED, JobState.UNKNOWN, JobState.SUCCEEDED)
@@ -52,9 +53,13 @@ def end_of(job: Job) -> str:
     return {
         JobState.SUCCEEDED: "succeeded",
         JobState.STOPPED: f"stopped: {job.stop.cause.value}" if job.stop else "stopped on request",
-        JobState.LOST: "lost: the Ray head that held the job is gone",
+        JobState.LOST: "lost: the Ray head that held the job is gone" + _last_seen(job),
         JobState.UNKNOWN: "over, but Ray kept no trustworthy outcome",
     }.get(job.state, job.state.value)
+
+
+def _last_seen(job: Job) -> str:
+    return f"; it was not over when last seen, at {rfc3339(job.last_seen)}" if job.last_seen else ""
 
 
 def ids_of(state: WatchState, wanted: JobState) -> str:
