@@ -103,6 +103,19 @@ async def test_only_news_is_told(fake: FakeDashboard, session: ClusterSession, n
     assert news.keys == [KEY, OTHER]
 
 
+async def test_a_row_that_has_not_changed_is_kept_once(
+    fake: FakeDashboard, session: ClusterSession, news: Told
+) -> None:
+    fake.add_job("a", status="RUNNING")
+    session.join(KEY, ["a"], urgent=["a"])
+    await news.until(lambda: session.job("a") is not None)
+    row, polls = session.job("a"), len(news.keys)
+    await news.until(lambda: len(news.keys) >= polls + 3)
+    assert session.job("a") is row
+    fake.jobs["a"].finish()
+    await news.until(lambda: (job := session.job("a")) is not None and job.status.is_terminal)
+
+
 async def test_a_verdict_that_waits_to_be_confirmed_is_told_with_every_poll(
     fake: FakeDashboard, session: ClusterSession, news: Told
 ) -> None:

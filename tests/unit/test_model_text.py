@@ -208,3 +208,8 @@ def test_no_line_holds_the_controller_up(prefix: str, unit: str) -> None:
 )
 def test_the_last_line_is_the_last_that_says_something(text: str, shown: str) -> None:
     assert last_line(text) == shown
+
+
+def test_a_line_that_is_fine_is_not_kept_twice() -> None:
+    line = "2026-11-25 12:00:00,001 INFO train.py:8 -- step 12 loss=0.25"
+    assert clean_line(line) is line

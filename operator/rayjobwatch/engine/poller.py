@@ -135,6 +135,8 @@ class Poller:
             # missing, which a later poll must confirm, never Lost or found in a session that is not theirs.
             version = await self._ask_version()
             jobs = await self._ask_jobs(ids, whole=True)
+        if known is not None:
+            jobs = _with_known_rows(jobs, known.jobs)
         return Heard(self._began, version, ids, jobs, datetime.now(UTC))
 
     def _is_version_in_doubt(self, known: Heard) -> bool:
@@ -191,6 +193,11 @@ class Poller:
 
     def _since(self, moment: float) -> float:
         return asyncio.get_running_loop().time() - moment
+
+
+def _with_known_rows(jobs: Mapping[str, JobDetails], known: Mapping[str, JobDetails]) -> dict[str, JobDetails]:
+    """Return `jobs` with a row that has not changed as the one known before: whoever keeps it need not keep two."""
+    return {id_: known[id_] if known.get(id_) == job else job for id_, job in jobs.items()}
 
 
 def _is_odd(known: Heard, jobs: Mapping[str, JobDetails], ids: frozenset[str]) -> bool:

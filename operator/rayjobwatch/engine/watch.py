@@ -71,7 +71,7 @@ class Watch:
         if newest and newest["metadata"].get("resourceVersion") == written["metadata"].get("resourceVersion"):
             self.body = newest
             if newest.get("status") == status:
-                self.status = newest["status"]  # one of the two is enough
+                newest["status"] = status  # one of the two is enough, and ours shares its strings with the digests
 
     @property
     def generation(self) -> int:

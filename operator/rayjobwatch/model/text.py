@@ -30,6 +30,8 @@ def plain_line(line: str) -> str:
 
 def cut(text: str, limit: int) -> str:
     """Cut `text` to at most `limit` bytes of UTF-8, never inside a character, marked with an ellipsis if it fits."""
+    if len(text) <= limit and text.isascii():
+        return text  # and no copy: the same line is kept for the cause of a failure, too
     data = text.encode("utf-8", "replace")
     if len(data) <= limit:
         return data.decode()
