@@ -24,6 +24,9 @@ LABEL org.opencontainers.image.title="RayJobWatch" \
 COPY --from=build /opt/rayjobwatch /opt/rayjobwatch
 # kopf asks for the user's name, and neither this user nor one that a cluster chooses is in /etc/passwd.
 ENV USER=rayjobwatch PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/rayjobwatch/bin:$PATH
+# Else glibc keeps what it once needed: it raises this and its bound for mmap with each large block that is freed, such
+# as a TLS connection's buffer. These 128 KiB are where it begins.
+ENV MALLOC_TRIM_THRESHOLD_=131072
 USER 65532:65532
 ENTRYPOINT ["/opt/rayjobwatch/bin/rayjobwatch"]
 CMD ["run"]

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -12,10 +12,11 @@ START_SECONDS = 30
 
 
 class Program:
-    """A program that runs until SIGTERM; what it logs goes to `log`."""
+    """A program that runs until SIGTERM; what it logs goes to `log`. `environment`: None for ours."""
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._command = command
+        self._environment = environment
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -38,7 +39,9 @@ class Program:
     def start(self) -> None:
         """Start the process; it is at work as soon as it has found the API server."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+            )
 
     def kill(self) -> None:
         """End the process at once, as an evicted node does."""

@@ -25,14 +25,17 @@ class InstallError(RuntimeError):
     """A virtual environment could not be made; the text ends with what the installer said."""
 
 
-def ensure_venv(name: str, lock: Path) -> Path:
-    """Return the `bin` directory of a venv with exactly what `lock` names, made when it is not there yet."""
+def ensure_venv(name: str, lock: Path, *options: str) -> Path:
+    """Return the `bin` directory of a venv with exactly what `lock` names, made when it is not there yet.
+
+    options: of `uv pip install`.
+    """
     venv = cache_dir() / f"{name}-py{platform.python_version()}-{fingerprint(lock)}"
     if _complete(venv):
         return venv / "bin"
     with locked(venv.name):
         if not _complete(venv):
-            _make(venv, lock)
+            _make(venv, lock, *options)
     return venv / "bin"
 
 
@@ -40,12 +43,13 @@ def _complete(venv: Path) -> bool:
     return (venv / ".complete").exists()
 
 
-def _make(venv: Path, lock: Path) -> None:
+def _make(venv: Path, lock: Path, *options: str) -> None:
     started = time.monotonic()
     say(f"installing {venv.name}")
     shutil.rmtree(venv, ignore_errors=True)
     _uv("venv", "--quiet", "--python", sys.executable, str(venv))
-    _uv("pip", "install", "--quiet", "--python", str(venv / "bin/python"), "--require-hashes", "-r", str(lock))
+    python = str(venv / "bin/python")
+    _uv("pip", "install", "--quiet", "--python", python, *options, "--require-hashes", "-r", str(lock))
     (venv / ".complete").touch()
     say(f"installed {venv.name} in {time.monotonic() - started:.0f} s")
 

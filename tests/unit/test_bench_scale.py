@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayjobwatch.ray import AsyncRayClient, NotFoundError
-from tests.bench.scale import audit, report
+from tests.bench.run import ROOT
+from tests.bench.scale import audit, image, report
 from tests.bench.scale.contenders import Shown
 from tests.bench.scale.jobs import FAILED, PENDING, RUNNING, STOPPED, SUCCEEDED, Job
 from tests.bench.scale.ours import OURS
@@ -237,3 +238,9 @@ def test_the_table_has_the_median_of_the_runs_and_its_ratio() -> None:
     [ready] = [line.split() for line in lines if "ready (" in line]
     assert ready[-6:] == ["2", "s", "<=", "2", "s", "1.00"]
     assert len(lines) == 1 + sum(row.scenario == "idle" for row in report.ROWS)
+
+
+def test_the_controller_is_run_with_the_settings_of_the_image() -> None:
+    settings = image.settings((ROOT / "Dockerfile").read_text())
+    assert {"PYTHONDONTWRITEBYTECODE", "MALLOC_TRIM_THRESHOLD_"} <= settings.keys()
+    assert not {"PATH", "PIP_NO_CACHE_DIR"} & settings.keys()

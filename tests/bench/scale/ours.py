@@ -1,10 +1,11 @@
 """Our controller as an administrator runs it, and RayJobWatches."""
 
 from tests.bench.run import ROOT
+from tests.bench.scale import image
 from tests.bench.scale.contenders import Contender, Shown, Start
 from tests.bench.scale.kube import Json
 from tests.cluster.conftest import SERVICE_ACCOUNT, SYSTEM_NAMESPACE
-from tests.cluster.controller import Controller, Program
+from tests.cluster.controller import Program
 from tests.cluster.watches import conditions, manifest
 from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
@@ -13,11 +14,14 @@ from tests.localcluster.controlplane import ControlPlane
 def _install(plane: ControlPlane) -> None:
     raycluster.install_crd(plane)
     plane.apply(ROOT / "manifests" / "rbac", "--server-side")
+    image.python()  # made now, not while the start is timed
+    image.environment()
 
 
 def _program(start: Start) -> Program:
     overrides = [f"--dashboard-override={where}={url}" for where, url in start.dashboards.items()]
-    return Controller(start.kubeconfig, start.log, *overrides, *start.arguments)
+    command = [str(image.python()), "-m", "rayjobwatch", "run", "--kubeconfig", str(start.kubeconfig)]
+    return Program([*command, *overrides, *start.arguments], start.log, image.environment())
 
 
 def _body(name: str, cluster: str, job_id: str) -> Json:
