@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from rayjobwatch.ray.errors import ThrottledError as ThrottledError
     from rayjobwatch.ray.errors import UnavailableError as UnavailableError
     from rayjobwatch.ray.errors import sanitize as sanitize
+    from rayjobwatch.ray.inputs import LogProtocol as LogProtocol
     from rayjobwatch.ray.inputs import Pace as Pace
-    from rayjobwatch.ray.inputs import Protocol as Protocol
     from rayjobwatch.ray.inputs import Timeout as Timeout
     from rayjobwatch.ray.inputs import check_id as check_id
     from rayjobwatch.ray.inputs import check_new_id as check_new_id
@@ -75,7 +75,7 @@ _HOMES = {
     ),
     "inputs": (
         "Pace",
-        "Protocol",
+        "LogProtocol",
         "Timeout",
         "check_id",
         "check_new_id",

@@ -11,7 +11,7 @@ from rayjobwatch.ray.api.records import JobDetails, JobList, JobStatus, RayVersi
 from rayjobwatch.ray.api.serve import ServeApplication
 from rayjobwatch.ray.api.submit import job_request, submit_job
 from rayjobwatch.ray.base import CLOCK, ClientBase, LogReaderBase
-from rayjobwatch.ray.inputs import AgentFilter, Pace, Protocol, Timeout, any_agent
+from rayjobwatch.ray.inputs import AgentFilter, LogProtocol, Pace, Timeout, any_agent
 from rayjobwatch.ray.io.async_runner import AsyncRunner
 from rayjobwatch.ray.io.connection import Verify
 from rayjobwatch.ray.tail.cursor import Cursor
@@ -128,7 +128,7 @@ class AsyncRayClient(ClientBase):
         job_id: str,
         timeout: float = 30.0,
         *,
-        protocol: Protocol = "auto",
+        protocol: LogProtocol = "auto",
         cursor: Cursor | None = None,
         limits: StreamLimits | None = None,
         idle_timeout: float | None = None,
@@ -181,7 +181,7 @@ class AsyncRayClient(ClientBase):
         job_id: str,
         timeout: float = 30.0,
         *,
-        protocol: Protocol = "auto",
+        protocol: LogProtocol = "auto",
         cursor: Cursor | None = None,
         limits: StreamLimits | None = None,
         idle_timeout: float | None = None,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from rayjobwatch.ray.errors import InvalidInputError
 
-Protocol: TypeAlias = Literal["auto", "websocket", "http"]
+LogProtocol: TypeAlias = Literal["auto", "websocket", "http"]
 AgentFilter: TypeAlias = Callable[[str], bool]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,99}")
@@ -47,9 +47,9 @@ def check_count(value: Any, name: str, least: int = 1, most: int | None = None) 
     return value
 
 
-def check_protocol(value: Any) -> Protocol:
+def check_protocol(value: Any) -> LogProtocol:
     """Return one of `auto`, `websocket`, `http`."""
-    if isinstance(value, str) and value in get_args(Protocol):
+    if isinstance(value, str) and value in get_args(LogProtocol):
         return value  # type: ignore[return-value]
     raise InvalidInputError("protocol must be 'auto', 'websocket' or 'http'")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rayjobwatch.ray.inputs import AgentFilter, Pace, Protocol
+from rayjobwatch.ray.inputs import AgentFilter, LogProtocol, Pace
 from rayjobwatch.ray.tail.cursor import START, Cursor
 from rayjobwatch.ray.tail.limits import StreamLimits
 
@@ -26,7 +26,7 @@ class TailSpec:
     """
 
     job_id: str
-    protocol: Protocol = "auto"
+    protocol: LogProtocol = "auto"
     timeout: float = 30.0
     limits: StreamLimits = field(default_factory=StreamLimits)
     cursor: Cursor = START
