@@ -7,13 +7,15 @@ import time
 import tracemalloc
 from datetime import UTC, datetime
 
+from rayjobwatch.engine.hearing import Heard, Hearing
 from rayjobwatch.model.digest import LogDigest
-from rayjobwatch.model.rules import NO_STATES, Rule, Rules, States
+from rayjobwatch.model.lens import NO_LENS, Findings, Lens
+from rayjobwatch.model.rules import Rule
 
 LINES = 1_000_000
 BATCH = 1000
 LEAST = 150_000
-RULES = Rules(
+LENS = Lens(
     [
         Rule("cuda-oom", "CUDA out of memory"),
         Rule("error", r"(?i)\berror\b"),
@@ -21,8 +23,11 @@ RULES = Rules(
         Rule("nan", r"loss=nan\b"),
         Rule("slow", r"throughput \d{1,2} samples"),
         *(Rule(f"rule-{n}", rf"^\S+ \S+ WARN(?:ING)? .*code {n}\d\d$") for n in range(15)),
-    ]
+    ],
+    [],
+    [],
 )
+WITH, WITHOUT = ("ml", "with-rules"), ("ml", "without")
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
@@ -37,27 +42,29 @@ def batches() -> list[list[str]]:
     return [lines] * (LINES // BATCH)
 
 
-def take_in(work: list[list[str]]) -> tuple[LogDigest, States]:
-    """Feed all batches to a digest and the rules."""
-    digest, states = LogDigest(), NO_STATES
+def take_in(work: list[list[str]]) -> tuple[LogDigest, Findings]:
+    """Feed all batches to a reading of a log, for one watch with the rules and one without."""
+    hearing = Hearing(LogDigest())
+    hearing.join(WITH, LENS, Heard())
+    hearing.join(WITHOUT, NO_LENS, Heard())
     for lines in work:
-        digest = digest.fed(lines, "cursor")
-        states = RULES.read(lines, states, NOW)
-    return digest, states
+        hearing.fed(lines, "cursor", NOW)
+    heard = hearing.heard(WITH) or Heard()
+    return heard.digest, heard.findings
 
 
 def main() -> int:
     """Measure, tell, and fail where it is too slow or counts wrong."""
     work = batches()
     started = time.process_time()
-    digest, states = take_in(work)
+    digest, found = take_in(work)
     rate = LINES / (time.process_time() - started)
     tracemalloc.start()
     kept = take_in(work[:100])
     memory, peak = tracemalloc.get_traced_memory()
     print(f"digest with 20 rules and redaction: {rate:,.0f} lines/s on one core (at least {LEAST:,})")
     print(f"memory kept after {kept[0].lines:,} lines: {memory / 1024:,.0f} KiB, at most {peak / 1024:,.0f} KiB")
-    right = digest.lines == LINES and states["error"].count == LINES // 200
+    right = digest.lines == LINES and found.rules["error"].count == LINES // 200
     return 0 if right and rate >= LEAST else 1
 
 

@@ -22,6 +22,9 @@ def dry_run(control_plane: ControlPlane, spec: dict[str, Any], check: bool = Tru
     return done.returncode, done.stdout + done.stderr
 
 
+_RULE = {"name": "oom", "pattern": "out of memory"}
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -36,6 +39,23 @@ def dry_run(control_plane: ControlPlane, spec: dict[str, Any], check: bool = Tru
         pytest.param({"jobs": {"ids": [f"j{n}" for n in range(51)]}}, ["spec.jobs.ids"], id="too many ids"),
         pytest.param({"logs": {"protocol": "gopher"}}, ["spec.logs.protocol", '"Auto", "WebSocket"'], id="protocol"),
         pytest.param({"logs": {"tailLines": 101}}, ["spec.logs.tailLines", "100"], id="tailLines"),
+        pytest.param(
+            {"logs": {"rules": [_RULE | {"condition": "Ready"}]}}, ["controller's own"], id="built-in condition"
+        ),
+        pytest.param({"logs": {"rules": [_RULE | {"condition": "lower"}]}}, ["CamelCase"], id="condition"),
+        pytest.param({"logs": {"rules": [_RULE, _RULE]}}, ["Duplicate value"], id="rule twice"),
+        pytest.param({"logs": {"rules": [_RULE | {"name": "A B"}]}}, ["lower-case letters"], id="rule name"),
+        pytest.param(
+            {"logs": {"rules": [_RULE | {"condition": "X"}, _RULE | {"name": "b", "condition": "X"}]}},
+            ["a condition of its own"],
+            id="condition twice",
+        ),
+        pytest.param(
+            {"logs": {"rules": [_RULE | {"resetAfterSeconds": 10, "resetPattern": "x"}]}}, ["not both"], id="two resets"
+        ),
+        pytest.param(
+            {"logs": {"values": [{"name": "loss", "pattern": "x"}]}}, ["(?P<value>"], id="value without capture"
+        ),
         pytest.param({"log": {}}, ["spec.log"], id="unknown field"),
         pytest.param(
             {"rayCluster": None, "dashboard": {"url": "ftp://ray:8265"}}, ["spec.dashboard.url", "http"], id="scheme"

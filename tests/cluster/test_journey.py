@@ -153,5 +153,6 @@ def test_the_columns_are_those_people_read(watches: Watches, ray_head: RayHead) 
     watches.apply(name, ray_head.submit(FAILING, submission_id=name))
     watches.wait(name)
     header, row = watches.kubectl("get", "rjw", name).splitlines()
-    assert header.split() == ["NAME", "CLUSTER", "STATE", "JOBS", "SUMMARY", "AGE"]
-    assert row.startswith(f"{name}   shared    Failed   1/1    <string>:4 ValueError: no such shard: 7")
+    assert header.split() == ["NAME", "CLUSTER", "STATE", "JOBS", "PROGRESS", "SUMMARY", "AGE"]
+    assert row.startswith(f"{name}   shared    Failed   1/1    ")
+    assert row[header.index("SUMMARY") :].startswith("<string>:4 ValueError: no such shard: 7")

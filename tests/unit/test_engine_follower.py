@@ -8,6 +8,7 @@ import pytest
 
 from rayjobwatch.engine import follower
 from rayjobwatch.engine.follower import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Follower
+from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.ray import ByteCursor, LogBatch, UnavailableError
 
@@ -49,10 +50,11 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def _followed(log: Log, seed: LogDigest | None = None) -> tuple[LogDigest, list[LogDigest]]:
     told: list[LogDigest] = []
-    one = Follower(log.tail, seed or LogDigest(), lambda: told.append(one.digest), asyncio.Semaphore())
+    hearing = Hearing(seed or LogDigest())
+    one = Follower(log.tail, hearing, lambda: told.append(hearing.digest), asyncio.Semaphore())
     async with asyncio.timeout(5):
         await one.run()
-    return replace(one.digest, last_line_time=None), told
+    return replace(hearing.digest, last_line_time=None), told
 
 
 @pytest.mark.parametrize("breaks", [[], [0], [1], [3], [0, 0, 1, 2, 3, 3]], ids=str)
@@ -97,21 +99,22 @@ async def test_a_failure_that_is_not_of_the_dashboard_is_not_hidden() -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        await Follower(broken, LogDigest(), lambda: None, asyncio.Semaphore()).run()
+        await Follower(broken, Hearing(LogDigest()), lambda: None, asyncio.Semaphore()).run()
 
 
 async def test_a_log_without_a_place_says_that_it_waits_and_is_read_when_one_is_free() -> None:
     places = asyncio.Semaphore()
     told = asyncio.Event()
-    one = Follower(Log([]).tail, LogDigest(), told.set, places)
+    hearing = Hearing(LogDigest())
+    one = Follower(Log([]).tail, hearing, told.set, places)
     async with asyncio.timeout(5):
         async with places:
             task = asyncio.create_task(one.run())
             await told.wait()
-            assert one.digest == LogDigest().failing("waiting: too many logs of this cluster are followed already")
+            assert hearing.digest == LogDigest().failing("waiting: too many logs of this cluster are followed already")
         await task
-    assert one.digest.complete
-    assert (one.digest.lines, one.digest.message) == (3, "")
+    assert hearing.digest.complete
+    assert (hearing.digest.lines, hearing.digest.message) == (3, "")
 
 
 def test_the_pause_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:

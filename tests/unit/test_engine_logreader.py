@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.engine.logreader import LANES, Log, LogsReader
 from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
@@ -45,7 +46,7 @@ class Logs:
         if status:
             self.jobs[job_id] = JobDetails(job_id=job_id, status=JobStatus(status), type="SUBMISSION", start_time=None)
         self.sources[job_id] = Source()
-        return self.reader.add(job_id, LogDigest(), cast("AsyncLogReader", self.sources[job_id]))
+        return self.reader.add(job_id, Hearing(LogDigest()), cast("AsyncLogReader", self.sources[job_id]))
 
     def readings(self) -> dict[str, int]:
         return {job_id: source.readings for job_id, source in self.sources.items() if source.readings}

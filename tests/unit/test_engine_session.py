@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, WatchKey
 from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.model import pace
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.lens import Findings, Lens
+from rayjobwatch.model.rules import Rule, RuleState
 from rayjobwatch.model.spec import Protocol
 from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
@@ -25,6 +28,13 @@ VERSION, TABLE, ONE = "/api/version", "/api/jobs/", "/api/jobs/a"
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll without patience: what is asked and told does not depend on the pace."""
     for name in ("FASTEST_POLL", "SLOWEST_POLL", "SLOWEST_ANYWAY"):
+        monkeypatch.setattr(pace, name, 0.02)
+
+
+@pytest.fixture
+def quick_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read quiet logs often: when they were read last does not change what is found in them."""
+    for name in ("FASTEST_READ", "SLOWEST_READ"):
         monkeypatch.setattr(pace, name, 0.02)
 
 
@@ -68,6 +78,11 @@ async def session(fake: FakeDashboard, news: Told, moved: Told) -> AsyncIterator
     session = ClusterSession(Dashboard(fake.url, agent_host="127.0.0.1"), news, moved)
     yield session
     await session.close()
+
+
+def digest_of(session: ClusterSession, follow: Follow, key: WatchKey = KEY) -> LogDigest | None:
+    heard = session.heard(key, follow)
+    return heard.digest if heard else None
 
 
 def asked(fake: FakeDashboard) -> Counter[str]:
@@ -200,14 +215,14 @@ async def test_a_job_of_an_earlier_process_is_not_called_unknown_before_jobs_wer
     fake: FakeDashboard, session: ClusterSession, news: Told
 ) -> None:
     fake.add_job("a", b"one\ntwo\n")
-    wanted = {FOLLOW: LogDigest(1, "b:4:0", tail=("one",), bytes=4)}
+    wanted = {FOLLOW: Heard(LogDigest(1, "b:4:0", tail=("one",), bytes=4))}
     session.join(KEY, ["a"])
     session.follow(KEY, wanted)
-    assert session.digest(FOLLOW) is None
+    assert digest_of(session, FOLLOW) is None
     await news.until(lambda: session.listing(["a"]) is not None)
     session.follow(KEY, wanted)
-    await news.until(lambda: (digest := session.digest(FOLLOW)) is not None and digest.complete)
-    digest = session.digest(FOLLOW)
+    await news.until(lambda: (digest := digest_of(session, FOLLOW)) is not None and digest.complete)
+    digest = digest_of(session, FOLLOW)
     assert digest is not None
     assert (digest.lines, digest.cursor, digest.tail) == (2, "b:8:0", ("one", "two"))
 
@@ -226,12 +241,12 @@ async def test_a_log_is_read_while_its_job_runs_and_to_its_end_at_once_when_it_i
     follow = Follow("a", protocol)
     session.join(KEY, ["a"])
     await news.until(lambda: session.listing(["a"]) is not None)
-    session.follow(KEY, {follow: LogDigest()})
-    await moved.until(lambda: (digest := session.digest(follow)) is not None and digest.lines == 1)
+    session.follow(KEY, {follow: Heard()})
+    await moved.until(lambda: (digest := digest_of(session, follow)) is not None and digest.lines == 1)
     job.append(b"two\nthree")
     job.finish()
-    await news.until(lambda: (digest := session.digest(follow)) is not None and digest.complete)
-    digest = session.digest(follow)
+    await news.until(lambda: (digest := digest_of(session, follow)) is not None and digest.complete)
+    digest = digest_of(session, follow)
     assert digest is not None
     assert digest.tail == ("one", "two", "three")
 
@@ -244,13 +259,14 @@ async def test_a_log_is_read_once_for_all_who_want_it_and_not_when_nobody_does(
         session.join(key, ["a"])
     await news.until(lambda: session.listing(["a"]) is not None)
     for key in (KEY, OTHER):
-        session.follow(key, {FOLLOW: LogDigest()})
+        session.follow(key, {FOLLOW: Heard()})
     await moved.until(lambda: {KEY, OTHER} <= set(moved.keys))
     assert asked(fake)["/logs/job-driver-a.log"] == 1
     session.leave(KEY)
-    assert session.digest(FOLLOW) is not None
+    assert digest_of(session, FOLLOW) is None
+    assert digest_of(session, FOLLOW, OTHER) is not None
     session.leave(OTHER)
-    assert session.digest(FOLLOW) is None
+    assert digest_of(session, FOLLOW, OTHER) is None
     assert not session.has_subscribers
 
 
@@ -261,11 +277,11 @@ async def test_a_log_whose_source_fails_says_why_and_is_read_again(
     fake.once("GET", "/api/v0/logs/file", faults.answer(500))
     session.join(KEY, ["a"])
     await news.until(lambda: session.listing(["a"]) is not None)
-    session.follow(KEY, {FOLLOW: LogDigest()})
+    session.follow(KEY, {FOLLOW: Heard()})
     messages: list[str] = []
 
     def is_read() -> bool:
-        digest = session.digest(FOLLOW)
+        digest = digest_of(session, FOLLOW)
         messages.append(digest.message if digest else "")
         return digest is not None and digest.lines == 1
 
@@ -281,9 +297,89 @@ async def test_a_large_log_that_only_comes_whole_is_followed_over_a_websocket(
     follow = Follow("a", Protocol.AUTO)
     session.join(KEY, ["a"])
     await news.until(lambda: session.listing(["a"]) is not None)
-    session.follow(KEY, {follow: LogDigest()})
-    await moved.until(lambda: (digest := session.digest(follow)) is not None and digest.lines == 20_000)
+    session.follow(KEY, {follow: Heard()})
+    await moved.until(lambda: (digest := digest_of(session, follow)) is not None and digest.lines == 20_000)
     job.append(b"more\n")
-    await moved.until(lambda: (digest := session.digest(follow)) is not None and digest.lines == 20_001)
+    await moved.until(lambda: (digest := digest_of(session, follow)) is not None and digest.lines == 20_001)
     assert len(fake.tails) == 1
     assert asked(fake)["/api/v0/logs/file"] == 1
+
+
+OOM = Lens([Rule("oom", "oom")], [], [])
+DOWN = Lens([Rule("down", "down")], [], [])
+
+
+def _counts(session: ClusterSession, key: WatchKey, follow: Follow) -> dict[str, int]:
+    heard = session.heard(key, follow)
+    return {name: state.count for name, state in heard.findings.rules.items()} if heard else {}
+
+
+@pytest.mark.usefixtures("quick_reads")
+@pytest.mark.parametrize("protocol", [Protocol.HTTP, Protocol.WEBSOCKET])
+async def test_a_watch_that_comes_later_with_rules_misses_no_line_and_then_shares_the_reading(
+    fake: FakeDashboard, session: ClusterSession, news: Told, moved: Told, protocol: Protocol
+) -> None:
+    job = fake.add_job("a", b"oom\ndown\n" * 50, "RUNNING", agent=True)
+    follow = Follow("a", protocol)
+    for key in (KEY, OTHER):
+        session.join(key, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    session.follow(KEY, {follow: Heard()}, OOM)
+    await news.until(lambda: _counts(session, KEY, follow) == {"oom": 50})
+    session.follow(OTHER, {follow: Heard()}, DOWN)
+    await until(lambda: len(session._logs._sources[follow]) == 2)
+    await until(lambda: len(session._logs._sources[follow]) == 1)
+    job.append(b"down\noom\n")
+    await moved.until(lambda: _counts(session, KEY, follow) == {"oom": 51})
+    await until(lambda: _counts(session, OTHER, follow) == {"down": 51})
+
+
+@pytest.mark.usefixtures("quick_reads")
+async def test_a_restart_of_two_watches_whose_places_differ_counts_each_line_once(
+    fake: FakeDashboard, session: ClusterSession, news: Told, moved: Told
+) -> None:
+    job = fake.add_job("a", b"oom\n" * 100, "RUNNING", agent=True)
+    for key in (KEY, OTHER):
+        session.join(key, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    for key, lines in ((KEY, 90), (OTHER, 40)):
+        known = Heard(LogDigest(lines, f"b:{4 * lines}:0"), Findings({"oom": RuleState(lines, 1, True)}))
+        session.follow(key, {FOLLOW: known}, OOM)
+    await until(lambda: len(session._logs._sources[FOLLOW]) == 1)
+    job.append(b"oom\n")
+    job.finish()
+    await news.until(lambda: all((one := digest_of(session, FOLLOW, key)) and one.complete for key in (KEY, OTHER)))
+    assert _counts(session, KEY, FOLLOW) == _counts(session, OTHER, FOLLOW) == {"oom": 101}
+
+
+@pytest.mark.usefixtures("quick_reads")
+async def test_a_rule_that_fires_is_told_at_once_and_a_line_that_changes_nothing_is_not(
+    fake: FakeDashboard, session: ClusterSession, news: Told, moved: Told
+) -> None:
+    job = fake.add_job("a", b"x\n", "RUNNING", agent=True)
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    session.follow(KEY, {FOLLOW: Heard()}, OOM)
+    await moved.until(lambda: KEY in moved.keys)
+    news.keys.clear()
+    moved.keys.clear()
+    job.append(b"oom\n")
+    await news.until(lambda: KEY in news.keys)
+    assert not moved.keys
+    job.append(b"oom\n")
+    await moved.until(lambda: KEY in moved.keys)
+    assert news.keys == [KEY]
+
+
+@pytest.mark.usefixtures("quick_reads")
+async def test_rules_that_are_edited_go_on_from_where_the_log_was_read_to(
+    fake: FakeDashboard, session: ClusterSession, news: Told, moved: Told
+) -> None:
+    job = fake.add_job("a", b"oom\ndown\n" * 5, "RUNNING", agent=True)
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    session.follow(KEY, {FOLLOW: Heard()}, OOM)
+    await news.until(lambda: _counts(session, KEY, FOLLOW) == {"oom": 5})
+    session.follow(KEY, {FOLLOW: Heard()}, Lens([Rule("oom", "oom"), Rule("down", "down")], [], []))
+    job.append(b"oom\ndown\n")
+    await news.until(lambda: _counts(session, KEY, FOLLOW) == {"oom": 6, "down": 1})

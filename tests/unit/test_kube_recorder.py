@@ -15,6 +15,8 @@ from rayjobwatch.kube.recorder import (
     KNOWN_OBJECTS,
     QUEUE_LENGTH,
     REFILL_SECONDS,
+    REPEAT_BURST,
+    REPEAT_SECONDS,
     TRIES_OF_ENDS,
     Recorder,
     event_body,
@@ -38,6 +40,7 @@ class Server:
         self.errors = list(errors)
         self.tries = 0
         self.taken: list[Body] = []
+        self.patches: list[tuple[str, Body]] = []
         self.changed = asyncio.Event()
 
     async def create(self, resource: Resource, namespace: str, body: Body) -> Body:
@@ -47,6 +50,14 @@ class Server:
         if self.errors:
             raise KubeError(self.errors.pop(0), "R", "no")
         self.taken.append(body)
+        return body
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Body) -> Body:
+        assert (resource, namespace) == (EVENTS, "ml")
+        if name not in {event["metadata"]["name"] for event in self.taken}:
+            raise KubeError(404, "NotFound", "no")
+        self.patches.append((name, body))
+        self.changed.set()
         return body
 
 
@@ -173,8 +184,71 @@ async def test_one_objects_chatter_is_limited_but_never_its_ends_nor_another_obj
     assert (len(server.taken), posting.dropped) == (BURST + 3, 4)
 
 
+def _fired(count: int, identity: str = "s\na\nt\noom\nLogRuleFired") -> EventNote:
+    return EventNote(EventReason.LOG_RULE_FIRED, f"rule oom fired for job a: line {count}", identity, count=count)
+
+
+async def test_what_happens_again_is_one_event_whose_count_grows() -> None:
+    server = Server()
+    posting = _recorder(server)
+    for count in (1, 5):
+        await posting.record(_object(), _fired(count))
+    (event,) = server.taken
+    assert (event["count"], event["message"]) == (1, "rule oom fired for job a: line 1")
+    assert [(name, body["count"]) for name, body in server.patches] == [(event["metadata"]["name"], 5)]
+
+
+async def test_a_count_is_posted_where_its_event_is_gone_or_was_never_posted() -> None:
+    server = Server()
+    posting = _recorder(server)
+    await posting.record(_object(), _fired(7))
+    server.taken.clear()
+    await posting.record(_object(), _fired(8))
+    assert [event["count"] for event in server.taken] == [8]
+
+
+async def test_a_count_is_shown_on_the_event_that_an_earlier_process_posted() -> None:
+    server = Server()
+    await _recorder(server).record(_object(), _fired(1))
+    server.errors = [409]
+    await _recorder(server).record(_object(), _fired(5))
+    assert [body["count"] for _, body in server.patches] == [5]
+
+
+async def test_what_flaps_is_told_seldom_and_in_the_end_with_its_last_count() -> None:
+    server, now = Server(), [0.0]
+    posting = _recorder(server, lambda: now[0])
+    for count in range(1, 1001):
+        await posting.record(_object(), _fired(count))
+        now[0] = count / 100
+    assert (len(server.taken), len(server.patches), posting.waiting) == (1, REPEAT_BURST - 1, 1)
+    now[0] += REPEAT_SECONDS
+    await _run_until(posting, lambda: len(server.patches) == REPEAT_BURST, server)
+    assert server.patches[-1][1]["count"] == 1000
+    assert (posting.dropped, posting.waiting) == (0, 0)
+
+
+async def test_many_rules_that_flap_are_limited_together_and_leave_room_for_the_rest() -> None:
+    server = Server()
+    posting = _recorder(server)
+    for number in range(BURST + 20):
+        await posting.record(_object(), _fired(1, str(number)))
+    assert (len(server.taken), posting.dropped) == (BURST, 20)
+    await posting.record(_object(), NOTE)
+    await posting.record(_object(), END)
+    assert len(server.taken) == BURST + 2
+
+
+@pytest.mark.parametrize("note", [NOTE, _fired(1)], ids=["running", "fired"])
+async def test_an_api_server_that_is_overloaded_gets_no_event_again_but_ends(note: EventNote) -> None:
+    server = Server(429)
+    posting = _recorder(server)
+    await posting.record(_object(), note)
+    assert (server.tries, posting.dropped, posting.waiting) == (1, 1, 0)
+
+
 def test_the_limiter_remembers_a_bounded_number_of_objects() -> None:
-    buckets = recorder._Buckets(lambda: 0.0)
+    buckets = recorder._Buckets(lambda: 0.0, 3, 10.0)
     assert all(buckets.take(str(number)) for number in range(KNOWN_OBJECTS + 10))
     assert len(buckets._left) == KNOWN_OBJECTS
 

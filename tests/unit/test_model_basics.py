@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 from rayjobwatch.model.digest import JOB_TAIL_BYTES, KEPT_LINES, LogDigest, kept_tail
 from rayjobwatch.model.failure import failure_of
 from rayjobwatch.model.jobs import JobRow, JobState
+from rayjobwatch.model.lens import NOTHING
+from rayjobwatch.model.rules import Rule
 from rayjobwatch.model.spec import InvalidSpecError, Protocol, parse_spec
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.model.times import from_milliseconds, parse_rfc3339, rfc3339
+from rayjobwatch.model.values import Value
+from tests.unit.observations import T0
 
 GOOD = {"rayCluster": {"name": "shared"}, "jobs": {"ids": ["a"]}}
 
@@ -51,6 +55,20 @@ def test_the_least_spec_gets_the_defaults_of_the_api() -> None:
 
 def test_a_spec_of_a_newer_api_is_still_followed() -> None:
     assert parse_spec({"spec": {**GOOD, "stop": {"requested": True}}}).jobs.ids == ("a",)
+
+
+def test_rules_and_values_of_the_spec_are_those_of_the_model() -> None:
+    threshold = {"count": 3, "withinSeconds": 60}
+    rule = {"name": "oom", "pattern": "out of memory", "threshold": threshold, "resetAfterSeconds": 600}
+    values = [{"name": "loss", "pattern": "loss=(?P<value>.+)"}]
+    logs = parse_spec(
+        {"spec": {**GOOD, "logs": {"rules": [rule, {"name": "a", "pattern": "b"}], "values": values}}}
+    ).logs
+    assert [one.rule for one in logs.rules] == [
+        Rule("oom", "out of memory", 3, timedelta(seconds=60), timedelta(seconds=600)),
+        Rule("a", "b"),
+    ]
+    assert logs.lens.read(["out of memory loss=0.5"], NOTHING, T0).values == {"loss": Value("0.5", "", T0)}
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.jobs import Failure, Job, JobRow, JobState, StopCause, StopOrder
+from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.observation import Cluster, Problem
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.rules import RuleState
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored, status_of
+from rayjobwatch.model.values import Value
 from tests.unit.observations import T0
 from tests.unit.schema import faults, status_schema
 
@@ -64,6 +67,13 @@ VALUES[StopOrder | None] = st.none() | anything(StopOrder)
 VALUES[JobRow | None] = st.none() | anything(JobRow)
 VALUES[Problem | None] = st.none() | anything(Problem)
 VALUES[Cluster] = anything(Cluster)
+VALUES[tuple[tuple[datetime, int], ...]] = st.lists(
+    st.tuples(_TIME.filter(bool), st.integers(0, 2**53)), max_size=3
+).map(tuple)
+_NAMES = st.text("ab-", min_size=1, max_size=3)
+VALUES[Mapping[str, RuleState]] = st.dictionaries(_NAMES, anything(RuleState), max_size=2)
+VALUES[Mapping[str, Value]] = st.dictionaries(_NAMES, anything(Value), max_size=2)
+VALUES[Mapping[str, Findings]] = st.just({})  # those of the jobs, see below
 VALUES[Mapping[str, Job]] = st.lists(anything(Job), max_size=3, unique_by=lambda job: job.id).map(_by_id)
 
 
@@ -73,8 +83,15 @@ def _kept(value: Any) -> Any:
     return replace(value, **anew)
 
 
-@given(anything(WatchState), st.lists(anything(LogDigest), max_size=3))
-def test_every_field_that_is_not_seen_anew_comes_back(state: WatchState, logs: Sequence[LogDigest]) -> None:
+@given(
+    anything(WatchState),
+    st.lists(anything(LogDigest), max_size=3),
+    st.lists(anything(Findings), min_size=3, max_size=3),
+)
+def test_every_field_that_is_not_seen_anew_comes_back(
+    bare: WatchState, logs: Sequence[LogDigest], findings: Sequence[Findings]
+) -> None:
+    state = replace(bare, findings={id_: found for id_, found in zip(bare.jobs, findings, strict=False) if found})
     digests = dict(zip(state.jobs, logs, strict=False))
     status = status_of(state, digests, tail_lines=100, previous={}, generation=1, now=T0)
     assert not list(faults(status, SCHEMA))

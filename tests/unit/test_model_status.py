@@ -10,11 +10,17 @@ import pytest
 from hypothesis import given, settings
 
 from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.fields import Room
+from rayjobwatch.model.findings import cut_findings, write_findings
 from rayjobwatch.model.jobs import Failure, Job, JobState
+from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.observation import Cluster, Observation, Problem
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.rules import MAX_RULES, RuleState
+from rayjobwatch.model.spec import RuleSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import refused, restored, status_of
+from rayjobwatch.model.values import MAX_VALUES, Value
 from tests.unit.observations import IDS, T0, at, folded, heard, histories, row, silent
 from tests.unit.schema import faults, status_schema
 
@@ -109,6 +115,47 @@ def test_no_status_is_too_big_for_its_object(char: str, count: int) -> None:
         assert not list(faults(status, status_schema()))
         assert _size(status) <= 64_000
         assert all(_size({"tail": item["log"].get("tail", [])}) <= 4096 + 16 for item in status["jobs"])
+
+
+def _worst_findings(char: str) -> Findings:
+    recent = tuple((at(1440 * part), 10**6 // 61) for part in range(61))
+    state = RuleState(10**18, 10**18, True, T0, char * 64, recent)
+    value = Value(char * (64 // len(char.encode())), char * (64 // len(char.encode())), T0)
+    names = [f"{number:02}".ljust(63, "n") for number in range(MAX_RULES)]
+    return Findings(dict.fromkeys(names, state), dict.fromkeys(names[:MAX_VALUES], value))
+
+
+@pytest.mark.parametrize("count", [1, 7, 50])
+@pytest.mark.parametrize("char", ["x", "😀", '"'], ids=["ascii", "4", "quote"])
+def test_no_number_of_rules_and_values_makes_a_status_too_big(char: str, count: int) -> None:
+    jobs = [_worst_job(number, char) for number in range(count)]
+    found = _worst_findings(char)
+    rules = [
+        RuleSpec.model_validate({"name": name, "pattern": "x", "condition": f"C{name}"[:63]}) for name in found.rules
+    ]
+    digest = LogDigest(10**15, "b:" + "9" * 18 + ":" + "f" * 15, message=char * 512).fed([char * 150] * 100, "t:1:1")
+    state = WatchState({job.id: job for job in jobs}, findings={job.id: found for job in jobs})
+    status = status_of(
+        state, {job.id: digest for job in jobs}, tail_lines=100, previous={}, generation=1, now=T0, rules=rules
+    )
+    assert not list(faults(status, status_schema()))
+    assert _size(status) <= 64_000
+    for row_ in status["jobs"]:
+        shown = len(row_.get("rules", [])) + len(row_.get("values", []))
+        assert shown + row_.get("omitted", 0) == MAX_RULES + MAX_VALUES
+    if count == 1:
+        assert "omitted" not in status["jobs"][0]
+
+
+def test_of_what_is_left_out_rules_that_fire_go_last() -> None:
+    rules = {f"r{number:02}": RuleState(number, 1, number == 63, T0, "x" * 200) for number in range(64)}
+    written = write_findings(Findings(rules, {"v": Value("1")}), Room(600))
+    cut = cut_findings(written, 1000)
+    names = [item["name"] for item in cut["rules"]]
+    assert names == sorted(names)
+    assert names[-1] == "r63"
+    assert len(names) + len(cut["values"]) + cut["omitted"] == 65
+    assert len(json.dumps(cut)) <= 1000
 
 
 def test_long_texts_are_only_shortened_when_the_status_would_be_too_big() -> None:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Protocol as TypingProtocol
 
+from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.model import pace
-from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.ray import ClientError, LogBatch
 
 FIRST_RETRY_SECONDS = 1.0
@@ -21,10 +21,10 @@ class Tail(TypingProtocol):
 
 
 class Follower:
-    """Keeps the digest of one job's log while it runs, across every failure of the tail, until the log's end."""
+    """Hears one job's log while it runs, across every failure of the tail, until the log's end."""
 
-    def __init__(self, tail: Tail, seed: LogDigest, notify: Callable[[], None], places: asyncio.Semaphore) -> None:
-        self.digest = seed
+    def __init__(self, tail: Tail, hearing: Hearing, notify: Callable[[], None], places: asyncio.Semaphore) -> None:
+        self._hearing = hearing
         self._tail = tail
         self._notify = notify
         self._places = places
@@ -32,29 +32,33 @@ class Follower:
     async def run(self) -> None:
         """Follow until the job is over and its log read to the end, as soon as there is a place for it."""
         if self._places.locked():
-            self._update(self.digest.failing("waiting: too many logs of this cluster are followed already"))
+            self._fail("waiting: too many logs of this cluster are followed already")
         async with self._places:
             await self._follow()
 
     async def _follow(self) -> None:
         failures = 0
-        while not self.digest.complete:
-            before = self.digest.cursor
+        hearing = self._hearing
+        while not hearing.digest.complete:
+            before = hearing.digest.cursor
             try:
                 await self._read()
             except ClientError as error:
-                failures = 0 if self.digest.cursor != before else failures + 1
-                self._update(self.digest.failing(str(error)))
+                failures = 0 if hearing.digest.cursor != before else failures + 1
+                self._fail(str(error))
                 await asyncio.sleep(_delay(failures))
 
     async def _read(self) -> None:
-        async for batch in self._tail(self.digest.cursor):
-            self._update(self.digest.fed(batch.lines, str(batch.cursor), datetime.now(UTC)))
-        self._update(self.digest.closed())
+        async for batch in self._tail(self._hearing.digest.cursor):
+            self._hearing.fed(batch.lines, str(batch.cursor), datetime.now(UTC))
+            self._notify()
+        self._hearing.closed()
+        self._notify()
 
-    def _update(self, digest: LogDigest) -> None:
-        if digest != self.digest:
-            self.digest = digest
+    def _fail(self, message: str) -> None:
+        before = self._hearing.digest
+        self._hearing.failing(message)
+        if self._hearing.digest != before:
             self._notify()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.engine.rows import is_surely_over
 from rayjobwatch.engine.tasks import STOP_SECONDS
 from rayjobwatch.model import pace
@@ -26,7 +27,7 @@ class Log:
     """A log that is read: what is known of it, when it moved last and when it is due again (loop time)."""
 
     job_id: str
-    digest: LogDigest
+    hearing: Hearing
     reader: AsyncLogReader
     moved: float
     due: float
@@ -34,6 +35,11 @@ class Log:
     failures: int = 0
     reading: bool = False
     hurried: bool = False
+
+    @property
+    def digest(self) -> LogDigest:
+        """What is kept of the log so far."""
+        return self.hearing.digest
 
 
 class LogsReader:
@@ -50,11 +56,11 @@ class LogsReader:
         self._wake = asyncio.Event()
         self._next_start = 0.0
 
-    def add(self, job_id: str, seed: LogDigest, reader: AsyncLogReader) -> Log:
-        """Begin to read a log; `reader` stands where `seed` ends."""
+    def add(self, job_id: str, hearing: Hearing, reader: AsyncLogReader) -> Log:
+        """Begin to read a log; `reader` stands where `hearing` ends."""
         now = asyncio.get_running_loop().time()
         moved = now - pace.first_silence(self._age(job_id))
-        log = Log(job_id, seed, reader, moved, now, hurried=self._is_over(job_id))
+        log = Log(job_id, hearing, reader, moved, now, hurried=self._is_over(job_id))
         self._logs.add(log)
         self._wake.set()
         return log
@@ -130,7 +136,7 @@ class LogsReader:
             await self._read_on(log)
         except ClientError as error:
             log.failures += 1
-            log.digest = log.digest.failing(str(error))
+            log.hearing.failing(str(error))
         else:
             log.failures = 0
         finally:
@@ -141,12 +147,12 @@ class LogsReader:
     async def _read_on(self, log: Log) -> None:
         job = self._job_of(log.job_id)
         if job is None:
-            log.digest = log.digest.failing(f"job {log.job_id} is not known to Ray")
+            log.hearing.failing(f"job {log.job_id} is not known to Ray")
             return
         loop = asyncio.get_running_loop()
         told = loop.time()
         async for batch in log.reader.read(job):
-            log.digest = log.digest.fed(batch.lines, str(batch.cursor), datetime.now(UTC))
+            log.hearing.fed(batch.lines, str(batch.cursor), datetime.now(UTC))
             if log not in self._logs:
                 return
             if loop.time() - told > pace.FASTEST_READ:
@@ -154,9 +160,9 @@ class LogsReader:
                 self._told(log)
             await asyncio.sleep(0)  # bytes that are there already are given out without a pause for others
         if is_surely_over(job):
-            log.digest = log.digest.closed()
+            log.hearing.closed()
         elif log.digest.message:
-            log.digest = log.digest.failing("")
+            log.hearing.failing("")
 
     def _schedule(self, log: Log, *, moved: bool) -> None:
         now = asyncio.get_running_loop().time()

@@ -11,16 +11,16 @@ from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.objects import Objects
 from rayjobwatch.engine.sessions import Sessions
 from rayjobwatch.engine.targets import Target, Targets
-from rayjobwatch.engine.watch import LOG_GRACE, Watch, without_logs
+from rayjobwatch.engine.watch import LOG_GRACE, Watch, without_logs, without_rules
 from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient, KubeError
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.kube.watches import has_finalizer, set_finalizer, write_status
 from rayjobwatch.model import deletion, pace
 from rayjobwatch.model.decide import decide, seconds_to_next
-from rayjobwatch.model.events import events_of, not_waited_for
+from rayjobwatch.model.events import not_waited_for
 from rayjobwatch.model.fold import fold
 from rayjobwatch.model.spec import InvalidSpecError, parse_spec
-from rayjobwatch.model.status import refused, status_of
+from rayjobwatch.model.status import refused
 from rayjobwatch.model.times import parse_rfc3339
 
 CONFLICT_SECONDS = 1.0
@@ -170,17 +170,12 @@ class Reconciler:
         watch.state = decide(watch.state, watch.spec, moment)
         if (seconds := seconds_to_next(watch.state, watch.spec, moment)) < math.inf:
             self._again(key, seconds)
-        status = status_of(
-            watch.state,
-            watch.digests,
-            tail_lines=watch.spec.logs.tail_lines,
-            previous=watch.status,
-            generation=watch.generation,
-            now=now,
-        )
+        status = watch.new_status(now)
         self._ask(key, watch, now)
+        if rest := watch.next_rest():
+            self._again(key, (rest - now).total_seconds())
         changed = without_logs(status) != without_logs(watch.status)
-        if (wait := self._wait(watch, changed=changed)) > 0:
+        if (wait := self._wait(watch, status, changed=changed)) > 0:
             self._again(key, wait)
             return
         reached("before the events")
@@ -195,11 +190,14 @@ class Reconciler:
         for ask in watch.take_asks():
             watch.session.stop(ask)
 
-    def _wait(self, watch: Watch, *, changed: bool) -> float:
+    def _wait(self, watch: Watch, status: Body, *, changed: bool) -> float:
         """Return how long to wait with what there is to tell and to write."""
         clock = self._clock()
         if (wait := watch.first_listing_in(clock)) > 0 or not changed:
             return wait
+        rules = watch.spec.logs.rules if watch.spec else ()
+        if without_rules(status, rules) == without_rules(watch.status, rules):
+            return watch.written + pace.RULE_WRITE - clock
         return watch.held_for(clock, pace.state_write_pause(self._write_seconds))
 
     async def _target(self, key: WatchKey, watch: Watch) -> Target:
@@ -230,7 +228,7 @@ class Reconciler:
             # A log is read on after its job's end, but not for ever.
             self._again(key, LOG_GRACE.total_seconds())
         watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids)
-        watch.session.follow(key, wanted)
+        watch.session.follow(key, wanted, watch.lens)
 
     def _finish(self, key: WatchKey, watch: Watch) -> None:
         self._leave(key, watch)
@@ -245,7 +243,7 @@ class Reconciler:
 
     async def _tell(self, watch: Watch, target: Target) -> None:
         """Post Events before each try to write the status that says the same, so that a crash in between loses none."""
-        for note in events_of(watch.told, watch.state, watch.generation):
+        for note in watch.notes():
             await self._recorder.record(watch.body, note)
             if note.on_cluster and target.cluster:
                 await self._recorder.record(target.cluster, note)

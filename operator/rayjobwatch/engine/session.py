@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from rayjobwatch.engine import tasks
-from rayjobwatch.engine.logs import Follow, Logs, WatchKey
+from rayjobwatch.engine.hearing import Heard
+from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
 from rayjobwatch.engine.poller import OpenJob, Poller
 from rayjobwatch.engine.rows import row_of
 from rayjobwatch.engine.stops import Ask, Stops
 from rayjobwatch.model.dashboard import Dashboard
-from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.lens import NO_LENS, Lens
 from rayjobwatch.model.observation import Cluster, Listing, Problem
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.ray import AsyncRayClient, JobDetails
@@ -99,16 +100,16 @@ class ClusterSession:
             self._open[key] = jobs
             self._poller.wake()
 
-    def follow(self, key: WatchKey, wanted: Mapping[Follow, LogDigest]) -> None:
+    def follow(self, key: WatchKey, wanted: Mapping[Follow, Heard], lens: Lens = NO_LENS) -> None:
         """Read for `key`, which has joined, the logs in `wanted` of jobs that were listed, and no others.
 
-        Each is read from its digest on, where it is not read for another watch already.
+        Each is read from what is known of it on, where it is not read for another watch already.
         """
-        self._logs.want(key, wanted)
+        self._logs.want(key, wanted, lens)
 
-    def digest(self, follow: Follow) -> LogDigest | None:
-        """Return what was read of a log, None where nobody wants it."""
-        return self._logs.digest(follow)
+    def heard(self, key: WatchKey, follow: Follow) -> Heard | None:
+        """Return what was read of a log for `key`, None where it does not want it, or was further already."""
+        return self._logs.heard(key, follow)
 
     @property
     def head_ahead(self) -> timedelta:
@@ -159,9 +160,8 @@ class ClusterSession:
             if job_id in jobs:
                 self._news(key, True)
 
-    def _log_told(self, digest: LogDigest, keys: Iterable[WatchKey]) -> None:
-        for key in keys:
-            if digest.complete:
-                self._news(key, True)
-            else:
-                self._moved(key)
+    def _log_told(self, key: WatchKey, news: LogNews) -> None:
+        if news is LogNews.MOVED:
+            self._moved(key)
+        else:
+            self._news(key, news is LogNews.ENDED)

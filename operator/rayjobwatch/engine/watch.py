@@ -1,10 +1,11 @@
 """What the reconciler keeps in memory of one watch, and the pure steps of its reconciliation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow
 from rayjobwatch.engine.objects import key_of
 from rayjobwatch.engine.session import ClusterSession
@@ -13,14 +14,18 @@ from rayjobwatch.engine.targets import Target
 from rayjobwatch.kube.client import Body
 from rayjobwatch.model.cause.window import EMPTY_WINDOW
 from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.events import EventNote, events_of
+from rayjobwatch.model.firing import rule_events
 from rayjobwatch.model.jobs import Job
+from rayjobwatch.model.lens import NO_LENS, NOTHING, Findings, Lens
+from rayjobwatch.model.masked import masked_digest, masked_state
 from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.observation import Observation
 from rayjobwatch.model.pace import FIRST_WRITE
 from rayjobwatch.model.reasons import Reason
-from rayjobwatch.model.spec import Protocol, WatchSpec
+from rayjobwatch.model.spec import LogsSpec, Protocol, RuleSpec, WatchSpec
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.status import restored
+from rayjobwatch.model.status import restored, status_of
 
 # How long a log is read on after its job's end before its digest is left incomplete.
 LOG_GRACE = timedelta(minutes=2)
@@ -43,6 +48,7 @@ class Watch:
     state: WatchState = field(default_factory=WatchState)
     told: WatchState = field(default_factory=WatchState)
     digests: dict[str, LogDigest] = field(default_factory=dict)
+    findings: dict[str, Findings] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=dict)
     session: ClusterSession | None = None
     written: float = float("-inf")
@@ -57,7 +63,7 @@ class Watch:
         """Go on where the status of `body` says that an earlier process stopped."""
         status = body.get("status") or {}
         state, digests = restored(status)
-        return cls(body, state=state, told=state, digests=digests, status=status)
+        return cls(body, state=state, told=state, digests=digests, findings=dict(state.findings), status=status)
 
     def refresh(self, body: Body) -> None:
         """Take over what somebody else has changed."""
@@ -119,10 +125,16 @@ class Watch:
     def take_digests(self) -> None:
         """Take over what the followers have read; what was known before counts where it is more."""
         for job_id in self.state.jobs:
-            live = self.session.digest(self.follow(job_id)) if self.session else None
+            live = self.session.heard(key_of(self.body), self.follow(job_id)) if self.session else None
             known = self.digests.get(job_id)
-            if live and (known is None or live.lines >= known.lines):
-                self.digests[job_id] = live.after(known) if known else live
+            if live and (known is None or live.digest.lines >= known.lines):
+                self.digests[job_id] = live.digest.after(known) if known else live.digest
+                self.findings[job_id] = live.findings
+
+    @property
+    def lens(self) -> Lens:
+        """What is looked for in the logs, and what is not shown of them."""
+        return self.spec.logs.lens if self.spec else NO_LENS
 
     def asked_ids(self, wanted_logs: Iterable[Follow]) -> set[str]:
         """Return the jobs to ask for: the open ones, and once those that are over but whose log is still to be read."""
@@ -158,7 +170,7 @@ class Watch:
 
     def forget_others(self) -> None:
         """Forget what was read of jobs that are not watched any more: an id may come again with another run."""
-        for kept in (self.digests, self.over_since):
+        for kept in (self.digests, self.findings, self.over_since):
             for id_ in kept.keys() - self.state.jobs.keys():
                 del kept[id_]
 
@@ -167,12 +179,12 @@ class Watch:
         finished = self.spec is not None and set(self.spec.jobs.ids) == set(self.state.jobs) and self.state.is_finished
         return finished and not self.wanted_logs(now)
 
-    def wanted_logs(self, now: datetime) -> dict[Follow, LogDigest]:
+    def wanted_logs(self, now: datetime) -> dict[Follow, Heard]:
         """Return the logs to follow now, each with what is known of it."""
         if self.spec is None or self.spec.logs.protocol is Protocol.NONE:
             return {}
         return {
-            self.follow(job.id): self.digests.get(job.id, LogDigest())
+            self.follow(job.id): Heard(self.digests.get(job.id, LogDigest()), self.findings.get(job.id, NOTHING))
             for job in self.state.jobs.values()
             if self._wants_log(job, now)
         }
@@ -201,7 +213,40 @@ class Watch:
             complete_logs=frozenset(id_ for id_ in ids if self._is_log_done(id_)),
             last_lines={id_: digest.last_line_time for id_, digest in self.digests.items() if digest.last_line_time},
             head_ahead=session.head_ahead if session else timedelta(0),
+            findings={id_: self._rested(id_, found, now) for id_, found in self.findings.items()},
+            patterns=self.lens.patterns,
         )
+
+    def _rested(self, job_id: str, found: Findings, now: datetime) -> Findings:
+        # What fired last for a job that is over is not forgotten with time.
+        return found if self._is_log_done(job_id) else self.lens.rested(found, now)
+
+    def next_rest(self) -> datetime | None:
+        """Return when a rule comes to rest that fires now, if no line comes; None where none does."""
+        running = (found for id_, found in self.state.findings.items() if not self._is_log_done(id_))
+        times = (self.lens.next_rest(found) for found in running)
+        return min((time for time in times if time), default=None)
+
+    def new_status(self, now: datetime) -> dict[str, Any]:
+        """Return the status that tells what is known now."""
+        logs = self.spec.logs if self.spec else LogsSpec()
+        patterns = self.lens.patterns
+        return status_of(
+            masked_state(self.state, patterns),
+            {id_: masked_digest(digest, patterns) for id_, digest in self.digests.items()},
+            tail_lines=logs.tail_lines,
+            previous=self.status,
+            generation=self.generation,
+            now=now,
+            rules=logs.rules,
+            refused=self.lens.refused,
+        )
+
+    def notes(self) -> Iterator[EventNote]:
+        """Yield the Events for what has changed since it was told last."""
+        shown = masked_state(self.state, self.lens.patterns)
+        yield from events_of(self.told, shown, self.generation)
+        yield from rule_events(self.told, shown, self.spec.logs.rules if self.spec else ())
 
     def _is_log_done(self, job_id: str) -> bool:
         no_log = self.spec is None or self.spec.logs.protocol is Protocol.NONE
@@ -223,6 +268,18 @@ def _is_gone(uid: str, target: Target) -> bool:
 
 
 def without_logs(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a status must be written at once: all but the logs."""
-    rows = [{key: value for key, value in row.items() if key != "log"} for row in status.get("jobs") or []]
-    return {**status, "jobs": rows}
+    """Return what of a status must be written at once: all but the logs, and of their rules whether they fire."""
+    rows = [
+        {key: value for key, value in row.items() if key not in ("log", "values", "rules", "omitted")}
+        | {"rules": [(one["name"], one["fired"], one["firing"]) for one in row.get("rules", ()) if one["fired"]]}
+        for row in status.get("jobs") or []
+    ]
+    return {**status, "jobs": rows, "progress": ""}
+
+
+def without_rules(status: Mapping[str, Any], rules: Iterable[RuleSpec]) -> dict[str, Any]:
+    """Return what of a status is neither of logs nor of their rules."""
+    types = {rule.condition for rule in rules}
+    conditions = [item for item in status.get("conditions") or [] if item["type"] not in types]
+    rows = [{**row, "rules": []} for row in without_logs(status)["jobs"]]
+    return {**without_logs(status), "jobs": rows, "conditions": conditions}

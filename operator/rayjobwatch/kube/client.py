@@ -127,6 +127,11 @@ class KubeClient:
         """Create an object."""
         return await self._request("POST", resource.path(namespace), body=body)
 
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Body) -> Body:
+        """Change fields of an object (a merge patch)."""
+        path = resource.path(namespace, name)
+        return await self._request("PATCH", path, body=body, content="application/merge-patch+json")
+
     async def apply_status(self, resource: Resource, namespace: str, name: str, body: Body) -> Body:
         """Apply the status of an object server-side, as its one and only author."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}

@@ -2,6 +2,8 @@
 
 The name of an Event follows from what it tells, so that telling it again, by a later process too, finds it there
 (409) and changes nothing. Kubernetes' own recorders cannot do that, and kopf's neither bounds nor de-duplicates.
+What happens again and again is one Event whose count grows: told anew it shows the newest count, however many were told
+in between.
 """
 
 import asyncio
@@ -26,6 +28,8 @@ ROUND_SECONDS = 0.5
 TRY_SECONDS = 2.0
 BURST = 50
 REFILL_SECONDS = 10.0
+REPEAT_BURST = 2
+REPEAT_SECONDS = 10.0
 KNOWN_OBJECTS = 4096
 
 logger = logging.getLogger(__name__)
@@ -34,9 +38,19 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Pending:
     body: Body
-    tries: int
-    last_try: int
+    bucket: str
+    is_end: bool = False
+    is_counted: bool = False
+    tries: int = 1
     due: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return f"{self.body['metadata']['namespace']}/{self.body['metadata']['name']}"
+
+    @property
+    def last_try(self) -> int:
+        return TRIES_OF_ENDS if self.is_end else TRIES
 
 
 class Recorder:
@@ -47,7 +61,9 @@ class Recorder:
         self._instance = cut(instance, 128)
         self._clock = clock
         self._pending: dict[str, _Pending] = {}
-        self._buckets = _Buckets(clock)
+        self._buckets = _Buckets(clock, BURST, REFILL_SECONDS)
+        self._repeats = _Buckets(clock, REPEAT_BURST, REPEAT_SECONDS)
+        self._counted: dict[str, None] = {}
         self.dropped = 0
 
     @property
@@ -62,20 +78,40 @@ class Recorder:
             now = self._clock()
             for key in [key for key, pending in self._pending.items() if pending.due <= now]:
                 if pending := self._pending.pop(key, None):
-                    await self._try(pending)
+                    await self._try_when_due(pending)
 
     async def record(self, involved: Body, note: EventNote) -> None:
         """Post an Event on `involved`. Never raises: what cannot be posted is tried again later, then dropped.
 
-        An Event that waits for another try gets it now, in vain or not, when it is recorded again.
+        An Event that waits for another try gets it now, in vain or not, when it is recorded again. One of a thing that
+        happens again and again is posted when its turn comes, with the count that was recorded last.
         """
-        uid = involved["metadata"].get("uid", "")
-        if not note.is_end and not self._buckets.take(uid):
+        body = event_body(involved, note, self._instance, datetime.now(UTC))
+        bucket = "" if note.is_end else f"{involved['metadata'].get('uid', '')} {bool(note.count)}"
+        event = _Pending(body, bucket, note.is_end, note.count > 0)
+        if note.count and self._waits_for_its_turn(event):
+            return
+        if bucket and not self._buckets.take(bucket):
             self._drop(note.reason)
             return
-        body = event_body(involved, note, self._instance, datetime.now(UTC))
-        waiting = self._pending.pop(_key(body), None)
-        await self._try(waiting or _Pending(body, 1, TRIES_OF_ENDS if note.is_end else TRIES))
+        await self._try(self._pending.pop(event.key, event))
+
+    def _waits_for_its_turn(self, event: _Pending) -> bool:
+        """Whether a counted Event is told too often to be posted now; a count of it that waits already is replaced."""
+        if waiting := self._pending.get(event.key):
+            self._pending[event.key] = replace(waiting, body=event.body)
+            return True
+        if self._repeats.take(event.key):
+            return False
+        self._wait(replace(event, due=self._clock() + REPEAT_SECONDS))
+        return True
+
+    async def _try_when_due(self, pending: _Pending) -> None:
+        # One that waited for its turn has had no token yet.
+        if pending.tries == 1 and not self._buckets.take(pending.bucket):
+            self._drop(pending.body["reason"])
+        else:
+            await self._try(pending)
 
     async def _try(self, pending: _Pending) -> None:
         try:
@@ -85,23 +121,53 @@ class Recorder:
             self._again(pending, KubeError(0, "Timeout", "the API server is slow"))
 
     async def _post(self, pending: _Pending) -> None:
-        namespace = pending.body["metadata"]["namespace"]
         try:
-            await self._client.create(EVENTS, namespace, pending.body)
+            if pending.key not in self._counted or not await self._counted_up(pending.body):
+                await self._create(pending)
+        except KubeError as error:
+            self._again(pending, error)
+
+    async def _create(self, pending: _Pending) -> None:
+        body = pending.body
+        try:
+            await self._client.create(EVENTS, body["metadata"]["namespace"], body)
         except KubeError as error:
             if error.status != 409:
-                self._again(pending, error)
+                raise
+            if body["count"] > 1:
+                await self._counted_up(body)
+        if pending.is_counted:
+            self._counted[pending.key] = None
+            if len(self._counted) > KNOWN_OBJECTS:
+                self._counted.pop(next(iter(self._counted)))
+
+    async def _counted_up(self, body: Body) -> bool:
+        """Show the newest count on the Event that tells of the same thing; return whether there is one."""
+        meta = body["metadata"]
+        changes = {name: body[name] for name in ("count", "message", "lastTimestamp")}
+        try:
+            await self._client.patch(EVENTS, meta["namespace"], meta["name"], changes)
+        except KubeError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
 
     def _again(self, pending: _Pending, error: KubeError) -> None:
         # 401 and 403 too: an API server that has just started refuses everybody until it knows all roles.
-        transient = error.status in (0, 401, 403, 429) or error.status >= 500
+        transient = error.status in (0, 401, 403) or error.status >= 500 or (error.status == 429 and pending.is_end)
         transient = transient and error.reason != NAMESPACE_TERMINATING
-        if not transient or pending.tries >= pending.last_try or len(self._pending) >= QUEUE_LENGTH:
+        if not transient or pending.tries >= pending.last_try:
             logger.warning("Event not posted: %s", error)
             self._drop(pending.body["reason"])
             return
-        due = self._clock() + _delay(pending.tries)
-        self._pending[_key(pending.body)] = replace(pending, tries=pending.tries + 1, due=due)
+        self._wait(replace(pending, tries=pending.tries + 1, due=self._clock() + _delay(pending.tries)))
+
+    def _wait(self, pending: _Pending) -> None:
+        if len(self._pending) >= QUEUE_LENGTH:
+            self._drop(pending.body["reason"])
+            return
+        self._pending[pending.key] = pending
 
     def _drop(self, reason: str) -> None:
         self.dropped += 1
@@ -109,16 +175,18 @@ class Recorder:
 
 
 class _Buckets:
-    """A token bucket per object, for the objects used last."""
+    """A bucket of `burst` tokens per key, one more every `refill` seconds, for the keys used last."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], burst: int, refill: float) -> None:
         self._clock = clock
+        self._burst = float(burst)
+        self._refill = refill
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> bool:
         now = self._clock()
-        tokens, since = self._left.pop(key, (float(BURST), now))
-        tokens = min(float(BURST), tokens + (now - since) / REFILL_SECONDS)
+        tokens, since = self._left.pop(key, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - since) / self._refill)
         granted = tokens >= 1
         self._left[key] = (tokens - granted, now)
         if len(self._left) > KNOWN_OBJECTS:
@@ -149,7 +217,7 @@ def event_body(involved: Body, note: EventNote, instance: str, now: datetime) ->
         "reportingInstance": instance,
         "firstTimestamp": time,
         "lastTimestamp": time,
-        "count": 1,
+        "count": max(1, note.count),
     }
 
 
@@ -157,10 +225,6 @@ def _name(meta: Body, note: EventNote) -> str:
     """Return a name that the same note on the same object always gets, and another object of that name does not."""
     digest = hashlib.sha256(f"{meta.get('uid', '')}\n{note.identity}".encode()).hexdigest()[:16]
     return f"{meta['name'][:200].rstrip('-.')}.{digest}"
-
-
-def _key(event: Body) -> str:
-    return f"{event['metadata']['namespace']}/{event['metadata']['name']}"
 
 
 def _delay(tries: int) -> float:

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from rayjobwatch.model.jobs import JobState
+from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import end_summary, gravest_end, ids_of, listed
@@ -31,9 +33,19 @@ class Condition:
     message: str = ""
 
 
-def conditions_of(state: WatchState) -> list[Condition]:
-    """Every condition of the watch, `Stalled` only where it is True."""
-    return [_ready(state), _dashboard_reachable(state), _finished(state), _succeeded(state), *_stalled(state)]
+def conditions_of(state: WatchState, refused: Mapping[str, str] = MappingProxyType({})) -> list[Condition]:
+    """Every condition of the watch but those of rules, `Stalled` only where it is True.
+
+    refused: why patterns of the spec cannot be used, by the name they go under.
+    """
+    invalid = _invalid_patterns(refused)
+    return [
+        _ready(state, invalid),
+        _dashboard_reachable(state),
+        _finished(state),
+        _succeeded(state),
+        *_stalled(state, invalid),
+    ]
 
 
 def refusal(message: str) -> list[Condition]:
@@ -64,12 +76,20 @@ def _merged(condition: Condition, before: Mapping[str, Any], generation: int, no
     }
 
 
-def _ready(state: WatchState) -> Condition:
-    if state.is_finished:
-        return Condition("Ready", "True", Reason.FINISHED, "every watched job is over")
-    trouble = state.trouble
+def _invalid_patterns(refused: Mapping[str, str]) -> Problem | None:
+    if not refused:
+        return None
+    said = "; ".join(f"{name}: {why}" for name, why in list(refused.items())[:3])
+    more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+    return Problem(Reason.INVALID_RULE, f"spec.logs has patterns that cannot be used: {said}{more}", stalled=True)
+
+
+def _ready(state: WatchState, invalid: Problem | None) -> Condition:
+    trouble = invalid if state.is_finished else state.trouble or invalid
     if trouble:
         return Condition("Ready", "False", trouble.reason, trouble.message)
+    if state.is_finished:
+        return Condition("Ready", "True", Reason.FINISHED, "every watched job is over")
     if state.reachable:
         return Condition("Ready", "True", Reason.WATCHING, f"watching the jobs of {state.cluster.dashboard_url}")
     return Condition("Ready", "Unknown", Reason.STARTING, "the dashboard has not been asked yet")
@@ -91,9 +111,10 @@ def _dashboard_reachable(state: WatchState) -> Condition:
     return Condition(kind, "Unknown", Reason.NOT_ASKED_YET, "the dashboard has not been asked yet")
 
 
-def _stalled(state: WatchState) -> Iterator[Condition]:
-    if state.problem and state.problem.stalled and not state.is_finished:
-        yield Condition("Stalled", "True", state.problem.reason, state.problem.message)
+def _stalled(state: WatchState, invalid: Problem | None) -> Iterator[Condition]:
+    stalled = state.problem if state.problem and state.problem.stalled and not state.is_finished else invalid
+    if stalled:
+        yield Condition("Stalled", "True", stalled.reason, stalled.message)
 
 
 def _finished(state: WatchState) -> Condition:

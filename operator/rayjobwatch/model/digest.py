@@ -9,6 +9,7 @@ from typing import Any
 from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
 from rayjobwatch.model.levels import levels_of
 from rayjobwatch.model.redaction.keys import without_keys
+from rayjobwatch.model.redaction.patterns import NO_PATTERNS, Patterns
 from rayjobwatch.model.text import clean_line
 
 KEPT_LINES = 100
@@ -54,7 +55,7 @@ class LogDigest:
             warnings=self.warnings + warnings,
             last_line_time=(now if lines else None) or self.last_line_time,
             cursor=cursor,
-            tail=_joined(self.tail, shown[-KEPT_LINES:]),
+            tail=joined(self.tail, shown),
             window=self.window.fed(shown),
             in_key=in_key,
         )
@@ -84,12 +85,15 @@ def _bytes(line: str) -> int:
     return 1 + (len(line) if line.isascii() else len(line.encode(errors="replace")))
 
 
-def _joined(tail: tuple[str, ...], lines: Sequence[str]) -> tuple[str, ...]:
-    """Clean no more of the newest lines than status can hold: a batch of long ones would hold up all other watches."""
+def joined(tail: tuple[str, ...], lines: Sequence[str], patterns: Patterns = NO_PATTERNS) -> tuple[str, ...]:
+    """Return the last lines of `tail` and the newer `lines`, which are cleaned.
+
+    No more of them than status can hold: a batch of long ones would hold up all other watches.
+    """
     newest: list[str] = []
     left = JOB_TAIL_BYTES
-    for line in reversed(lines):
-        newest.append(clean_line(line))
+    for line in reversed(lines[-KEPT_LINES:]):
+        newest.append(clean_line(line, patterns=patterns))
         left -= len(newest[-1]) + len('"",')
         if left <= 0:
             return tuple(newest[::-1])

@@ -24,7 +24,8 @@ _WARNINGS = {JobState.FAILED, JobState.LOST, JobState.UNKNOWN}
 class EventNote:
     """An Event to post. `identity` is the same whenever the same thing is told again, also after a restart.
 
-    `on_cluster`: it belongs on the RayCluster too. `is_end`: a job's verdict, which must not be dropped.
+    `on_cluster`: it belongs on the RayCluster too. `is_end`: a job's verdict, which must not be dropped. `count`: how
+    often a thing has happened that happens again and again: one Event tells of all of them; 0: it happens once.
     """
 
     reason: EventReason
@@ -33,6 +34,7 @@ class EventNote:
     is_warning: bool = False
     is_end: bool = False
     on_cluster: bool = False
+    count: int = 0
 
 
 _CAUSES = {

@@ -8,6 +8,7 @@ from rayjobwatch.model.cause.setup import of_setup
 from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.jobs import Failure, JobRow
 from rayjobwatch.model.redaction.keys import without_keys
+from rayjobwatch.model.redaction.patterns import NO_PATTERNS, Patterns
 from rayjobwatch.model.text import clean_line
 
 # Ray's message for these quotes the driver's own log or set-up: the cause stands in it. The messages of the other
@@ -47,8 +48,18 @@ MESSAGE_BYTES = 512
 _COMPARED = 200  # characters of a line's end
 
 
-def failure_of(row: JobRow, log: LogWindow | None = None) -> Failure:
-    """Name the failure of a FAILED row. `log`: what is kept of its log, if it was read."""
+def failure_of(row: JobRow, log: LogWindow | None = None, patterns: Patterns = NO_PATTERNS) -> Failure:
+    """Name the failure of a FAILED row. `log`: what is kept of its log, if it was read; `patterns`: what is masked."""
+    named = _named(row, log)
+    return Failure(
+        message=clean_line(named.message, MESSAGE_BYTES, patterns),
+        error_type=row.error_type,
+        type=clean_line(named.type, 200, patterns),
+        location=clean_line(named.location, 200, patterns),
+    )
+
+
+def _named(row: JobRow, log: LogWindow | None) -> Failure:
     if not _is_quotable(row):
         return _of_ray(row)
     if row.exit_code == _TIMED_OUT and "timeout" in row.entrypoint:
@@ -82,12 +93,7 @@ def _with_code(row: JobRow, found: Finding) -> str:
 
 
 def _failure(row: JobRow, kind: str, message: str, location: str) -> Failure:
-    return Failure(
-        message=clean_line(message, MESSAGE_BYTES),
-        error_type=row.error_type,
-        type=clean_line(kind, 200),
-        location=clean_line(location, 200),
-    )
+    return Failure(message, row.error_type, kind, location)
 
 
 def _of_ray(row: JobRow) -> Failure:

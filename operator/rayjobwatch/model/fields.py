@@ -4,17 +4,25 @@ A `Form` is the pair for one kind of value, a `Shape` the forms of a dataclass, 
 shape (`missing_since`, `ending_since`, `ending`) is forgotten with the process, and what it times begins anew.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import accumulate, pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rayjobwatch.model.digest import LogDigest, kept_tail
 from rayjobwatch.model.jobs import Failure, Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.observation import Cluster
+from rayjobwatch.model.rules import RuleState
 from rayjobwatch.model.text import clean_line, cut
 from rayjobwatch.model.times import parse_rfc3339, rfc3339
+from rayjobwatch.model.values import Value
 
 T = TypeVar("T")
+_PAIR = re.compile(r"(?<!\S)(-?\d{1,10}):(\d{1,18})(?!\S)")
+_LEAST_FOR_RECENT = 60
+_LAST_SECOND = 2**33
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,23 @@ def _write_tail(tail: tuple[str, ...], room: Room) -> list[str] | None:
     return kept_tail(tail, room.tail_lines, room.tail_bytes) if tail and room.tail_lines else None
 
 
+def _write_recent(recent: tuple[tuple[datetime, int], ...], room: Room) -> str | None:
+    """Write the first time in seconds since the epoch, each later one in those since the one before."""
+    if room.text_bytes < _LEAST_FOR_RECENT:
+        return None
+    times = [0, *(int(time.timestamp()) for time, _ in recent)]
+    since = (time - before for before, time in pairwise(times))
+    return " ".join(f"{seconds}:{count}" for seconds, (_, count) in zip(since, recent, strict=True)) or None
+
+
+def _read_recent(text: Any) -> tuple[tuple[datetime, int], ...]:
+    pairs = [(int(seconds), int(count)) for seconds, count in _PAIR.findall(str(text or ""))]
+    times = list(accumulate(seconds for seconds, _ in pairs))
+    if not all(0 <= time < _LAST_SECOND for time in times):
+        return ()
+    return tuple((datetime.fromtimestamp(time, UTC), count) for time, (_, count) in zip(times, pairs, strict=True))
+
+
 _AS_IS = Form(lambda value, _: value, _read_as_is)
 _WORD = Form(lambda word, _: word or None, _read_word)
 _TIME = Form(lambda time, _: rfc3339(time) if time else None, parse_rfc3339)
@@ -102,6 +127,8 @@ _CAUSE = Form(lambda cause, _: cause.value, _read_cause)
 _ENTRYPOINT = Form(lambda text, room: cut(text, min(200, room.text_bytes)) or None, _read_word)
 _FAILURE_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes), _read_word)
 _LOG_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes // 2) or None, _read_word)
+_FOUND_LINE = Form(lambda text, room: cut(text, min(256, room.text_bytes)) or None, _read_word)
+_RECENT = Form(_write_recent, _read_recent)
 _TAIL = Form(_write_tail, lambda tail: tuple(tail or ()))
 
 CLUSTER = Shape(
@@ -163,5 +190,24 @@ LOG = Shape(
         Field("cursor", "cursor", _WORD),
         Field("message", "message", _LOG_MESSAGE),
         Field("tail", "tail", _TAIL),
+    ),
+)
+RULE = Shape(
+    RuleState,
+    (
+        Field("count", "count", _COUNT),
+        Field("fired", "fired", _COUNT),
+        Field("firing", "firing", _FLAG),
+        Field("last_match", "lastTime", _TIME),
+        Field("line", "line", _FOUND_LINE),
+        Field("recent", "recent", _RECENT),
+    ),
+)
+VALUE = Shape(
+    Value,
+    (
+        Field("text", "value", _WORD),
+        Field("of", "of", _WORD),
+        Field("time", "time", _TIME),
     ),
 )

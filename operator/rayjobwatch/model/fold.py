@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.failure import failure_of
 from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, Job, JobRow, JobState
 from rayjobwatch.model.observation import Listing, Observation
+from rayjobwatch.model.redaction.patterns import Patterns
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.text import clean_line
 
@@ -46,6 +46,7 @@ def fold(state: WatchState, ids: Sequence[str], seen: Observation) -> WatchState
         unreachable=seen.unreachable,
         reachable=_reachable(state, seen),
         last_contact=_last_contact(state, seen),
+        findings={id_: found for id_, found in seen.findings.items() if id_ in jobs and found},
     )
 
 
@@ -82,7 +83,7 @@ def _without_head(job: Job, seen: Observation, last_seen: datetime | None) -> Jo
     state = _state_of(row) if row and row.error_type not in UNCERTAIN_ERRORS else None
     if row is None or state is None:
         return replace(_over(job, JobState.LOST), last_seen=last_seen and last_seen.replace(microsecond=0))
-    return _verdict(job, row, state, seen.windows.get(job.id))
+    return _verdict(job, row, state, seen)
 
 
 def _fold_row(job: Job, listing: Listing, seen: Observation, last_seen: datetime | None) -> Job:
@@ -116,7 +117,7 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
     state = _state_of(row)
     if state is None:
         return replace(job, missing_since=None)
-    facts = _with_facts(job, row, listing.session)
+    facts = _with_facts(job, row, listing.session, seen.patterns)
     if not state.is_over:
         return replace(
             facts, state=state, ending_since=None, ending=None, running_since=_running_since(job, state, seen)
@@ -125,7 +126,7 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
     ending = replace(facts, ending_since=since, ending=row)
     if _is_held_back(since, row, listing, seen):
         return replace(ending, state=job.state if job.seen else JobState.PENDING)
-    return _verdict(ending, row, state, seen.windows.get(row.id))
+    return _verdict(ending, row, state, seen)
 
 
 def _state_of(row: JobRow) -> JobState | None:
@@ -135,11 +136,11 @@ def _state_of(row: JobRow) -> JobState | None:
     return state
 
 
-def _with_facts(job: Job, row: JobRow, session: str) -> Job:
+def _with_facts(job: Job, row: JobRow, session: str, patterns: Patterns) -> Job:
     return replace(
         job,
         session=session,
-        entrypoint=clean_line(row.entrypoint, 200),
+        entrypoint=clean_line(row.entrypoint, 200, patterns),
         start_time=row.start_time,
         is_driver=row.is_driver,
         missing_since=None,
@@ -164,13 +165,13 @@ def _is_within(since: datetime, now: datetime, grace: timedelta) -> bool:
     return timedelta(0) <= now - since < grace  # and not for an hour after a clock was set back by one
 
 
-def _verdict(job: Job, row: JobRow, state: JobState, log: LogWindow | None) -> Job:
+def _verdict(job: Job, row: JobRow, state: JobState, seen: Observation) -> Job:
     over = _over(job, state)
     return replace(
         over,
         end_time=row.end_time,
         exit_code=row.exit_code,
-        failure=failure_of(row, log) if state is JobState.FAILED else None,
+        failure=failure_of(row, seen.windows.get(row.id), seen.patterns) if state is JobState.FAILED else None,
     )
 
 

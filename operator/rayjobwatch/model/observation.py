@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 
 from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.jobs import JobRow
+from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.redaction.patterns import NO_PATTERNS, Patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class Observation:
     `cluster_gone`: the API server says that the RayCluster with the uid of `state.cluster` is no more.
     `last_contact`: when the dashboard answered last, for this watch or another.
     `complete_logs`: ids of the jobs whose log was read to the end (or is not followed at all). `windows`: what is kept
-    of the logs, by job id, to find the cause of a failure in; `last_lines`: when their last lines were read.
+    of the logs, by job id, to find the cause of a failure in; `last_lines`: when their last lines were read;
+    `findings`: what the watch's rules and values found in them; `patterns`: what it does not show.
     `head_ahead`: by how much the head's clock, which wrote the times of the rows, is ahead of `now`.
     """
 
@@ -65,3 +68,5 @@ class Observation:
     windows: Mapping[str, LogWindow] = field(default_factory=dict)
     last_lines: Mapping[str, datetime] = field(default_factory=dict)
     head_ahead: timedelta = timedelta(0)
+    findings: Mapping[str, Findings] = field(default_factory=dict)
+    patterns: Patterns = NO_PATTERNS

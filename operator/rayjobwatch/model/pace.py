@@ -20,6 +20,7 @@
 | write of any other change of state     | at once; on a slow API server   | what changes again within that time  |
 |                                        | after 20 of its writes, at most | is one write less, and ends come     |
 |                                        | 2                               | sooner                               |
+| write of what a log rule does         | at once, but 2 after a write    | one that flaps must not flood us     |
 | write of a log's progress alone        | 5, more from 50 watches, to 15  | 10 a second, as etcd rewrites it all |
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
 """
@@ -44,6 +45,7 @@ LOG_WRITE = 5.0
 SLOWEST_LOG_WRITE = 15.0
 LOG_WRITES_PER_SECOND = 10.0
 FIRST_WRITE = 2.0
+RULE_WRITE = 2.0
 SLOW_WRITE = 0.05
 LONGEST_HOLD = 2.0
 _HELD_WRITES = 20

@@ -8,6 +8,7 @@ class Reason(StrEnum):
 
     # Of Ready=False: why a watch cannot work now.
     INVALID_SPEC = "InvalidSpec"
+    INVALID_RULE = "InvalidRule"
     RAY_CLUSTER_NOT_FOUND = "RayClusterNotFound"
     RAY_CLUSTER_NOT_READY = "RayClusterNotReady"
     RAY_CLUSTER_SUSPENDED = "RayClusterSuspended"
@@ -43,6 +44,10 @@ class Reason(StrEnum):
     JOB_LOST = "JobLost"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
 
+    # Of the conditions that log rules ask for.
+    LOG_RULE_FIRING = "LogRuleFiring"
+    LOG_RULE_RESTING = "LogRuleResting"
+
 
 class EventReason(StrEnum):
     """Reason of an Event."""
@@ -56,3 +61,5 @@ class EventReason(StrEnum):
     STOP_REQUESTED = "StopRequested"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     STOP_FAILED = "StopFailed"
+    LOG_RULE_FIRED = "LogRuleFired"
+    LOG_RULE_RESET = "LogRuleReset"

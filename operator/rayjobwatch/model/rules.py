@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from rayjobwatch.model.scan import Scanner, refusals
-from rayjobwatch.model.text import clean_line
+from rayjobwatch.model.scan import Matches
 
 MAX_RULES = 64
 # Times of matches are remembered this finely, in parts of the threshold's window.
 WINDOW_PARTS = 60
-LINE_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +32,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
-    """What is known of one rule. `count` is of all matching lines, `fired` of the times it began to fire.
+    """What is known of one rule in one log. `count` is of all matching lines, `fired` of the times it began to fire.
 
-    `recent`: when how many of the lines came that still count towards the threshold. `line`: the last match, clean.
+    `recent`: when how many of the lines came that still count towards the threshold, none while it fires. `line`: the
+    one at which it began to fire, as the log has it.
     """
 
     count: int = 0
@@ -46,6 +45,11 @@ class RuleState:
     line: str = ""
     recent: tuple[tuple[datetime, int], ...] = ()
 
+    @property
+    def reset(self) -> int:
+        """How often it came to rest again."""
+        return self.fired - self.firing
+
 
 RESTING = RuleState()
 States = Mapping[str, RuleState]
@@ -53,43 +57,44 @@ NO_STATES: States = MappingProxyType({})
 
 
 class Rules:
-    """The rules of a watch. `refused` has RE2's reason by the name of each rule it refuses; the others work."""
+    """The rules of a watch. `patterns` are numbered: those of all rules, then those that reset one."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        """Compile at most MAX_RULES."""
-        self.refused = refusals({rule.name: (rule.pattern, rule.reset_pattern) for rule in rules[:MAX_RULES]})
-        self._rules = [rule for rule in rules[:MAX_RULES] if rule.name not in self.refused]
-        resets = [rule for rule in self._rules if rule.reset_pattern]
-        self._roles = [(rule, False) for rule in self._rules] + [(rule, True) for rule in resets]
-        self._scanner = Scanner([rule.pattern for rule in self._rules] + [rule.reset_pattern for rule in resets])
+        resets = [rule for rule in rules if rule.reset_pattern]
+        self.patterns = [rule.pattern for rule in rules] + [rule.reset_pattern for rule in resets]
+        self._by_name = {rule.name: rule for rule in rules}
+        self._roles = [(rule, False) for rule in rules] + [(rule, True) for rule in resets]
 
-    def read(self, lines: Sequence[str], states: States, now: datetime) -> States:
-        """Return the states after `lines`, which came now; each line counts once for each rule."""
+    def read(self, matches: Matches, states: States, now: datetime) -> States:
+        """Return the states after lines that came now and match; each line counts once for each rule."""
         new = dict(self.rested(states, now))
-        for line, numbers in self._scanner.matches(lines):
+        for line, numbers in matches:
             for number in numbers:
-                rule, resets = self._roles[number]
-                state = new.get(rule.name, RESTING)
-                new[rule.name] = _reset(state) if resets else _matched(rule, state, line, now)
-        return _with_clean_lines(new, states)
+                if number < len(self._roles):
+                    rule, resets = self._roles[number]
+                    state = new.get(rule.name, RESTING)
+                    new[rule.name] = _reset(state) if resets else _matched(rule, state, line, now)
+        return new
 
     def rested(self, states: States, now: datetime) -> States:
         """Return the states at a time without news: what was quiet for long enough rests."""
-        by_name = {rule.name: rule for rule in self._rules}
+        by_name = self._by_name
         return {name: _rested(by_name[name], state, now) for name, state in states.items() if name in by_name}
+
+    def next_rest(self, states: States) -> datetime | None:
+        """Return when the next of those that fire rests, if no line comes; None where none does by itself."""
+        times = (_rests_at(self._by_name[name], state) for name, state in states.items() if name in self._by_name)
+        return min((time for time in times if time), default=None)
 
 
 def _matched(rule: Rule, state: RuleState, line: str, now: datetime) -> RuleState:
+    count = state.count + 1
+    if state.firing:
+        return replace(state, count=count, last_match=now)
     recent = _remembered(rule, state.recent, now)
-    fires = not state.firing and sum(count for _, count in recent) >= rule.count
-    return RuleState(
-        count=state.count + 1,
-        fired=state.fired + fires,
-        firing=state.firing or fires,
-        last_match=now,
-        line=line,
-        recent=recent,
-    )
+    if sum(number for _, number in recent) < rule.count:
+        return replace(state, count=count, last_match=now, recent=recent)
+    return RuleState(count=count, fired=state.fired + 1, firing=True, last_match=now, line=line)
 
 
 def _remembered(rule: Rule, recent: Sequence[tuple[datetime, int]], now: datetime) -> tuple[tuple[datetime, int], ...]:
@@ -108,14 +113,12 @@ def _reset(state: RuleState) -> RuleState:
     return replace(state, firing=False, recent=())
 
 
+def _rests_at(rule: Rule, state: RuleState) -> datetime | None:
+    if not state.firing or state.last_match is None or rule.reset_after is None:
+        return None
+    return state.last_match + rule.reset_after
+
+
 def _rested(rule: Rule, state: RuleState, now: datetime) -> RuleState:
     quiet = state.last_match is not None and rule.reset_after is not None and now - state.last_match >= rule.reset_after
     return _reset(state) if quiet and (state.firing or state.recent) else state
-
-
-def _with_clean_lines(new: dict[str, RuleState], old: States) -> States:
-    """Clean the last matching line of each rule once a batch, not once a line."""
-    for name, state in new.items():
-        if state.count != old.get(name, RESTING).count:
-            new[name] = replace(state, line=clean_line(state.line, LINE_BYTES))
-    return new

@@ -1,13 +1,13 @@
 """Which lines of a batch match which patterns: all patterns of a watch in one pass over many lines at once."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-import re2
+from rayjobwatch.model.redaction.patterns import compiled, set_of
+from rayjobwatch.model.text import plain_line
 
-from rayjobwatch.model.redaction.patterns import InvalidPatternError, compiled
-from rayjobwatch.model.text import clean_line, plain_line
+# A line and the numbers of the patterns that it matches, of each line that matches any.
+Matches = Iterable[tuple[str, Sequence[int]]]
 
 MAX_PATTERNS = 200
 BLOCK_LINES = 64
@@ -24,10 +24,10 @@ class Scanner:
     def __init__(self, patterns: Sequence[str]) -> None:
         """Compile `patterns`, at most MAX_PATTERNS of them."""
         self.patterns = [compiled(text) for text in patterns[:MAX_PATTERNS]]
-        self._lines = _set_of(patterns[:MAX_PATTERNS])
+        self._lines = set_of(patterns[:MAX_PATTERNS])
         self._blocks = None
         if not any(_ABSOLUTE.search(text) for text in patterns):
-            self._blocks = _set_of([f"(?m:{text})" for text in patterns[:MAX_PATTERNS]])
+            self._blocks = set_of([f"(?m:{text})" for text in patterns[:MAX_PATTERNS]])
 
     def matches(self, lines: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
         """Yield each matching line, without colours and control characters, and the numbers of its patterns."""
@@ -42,34 +42,6 @@ class Scanner:
                     yield line, found
 
 
-def refusals(named: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return why patterns cannot be used, by the name they go under: RE2's reason, or no room beside those before."""
-    refused: dict[str, str] = {}
-    steps = 0
-    for name, texts in named.items():
-        try:
-            cost = sum(compiled(text).programsize for text in texts)
-        except InvalidPatternError as error:
-            refused[name] = clean_line(str(error), 256)
-            continue
-        if steps + cost > MAX_STEPS:
-            refused[name] = f"the patterns before it leave no room for its {cost} steps, of {MAX_STEPS} for all"
-        else:
-            steps += cost
-    return refused
-
-
 def _plain(lines: Sequence[str]) -> Sequence[str]:
     text = "".join(lines)
     return [plain_line(line) for line in lines] if any(mark in text for mark in _MARKED) else lines
-
-
-def _set_of(patterns: Sequence[str]) -> Any:
-    options = re2.Options()
-    options.never_capture = True
-    options.log_errors = False
-    found = re2.Set.SearchSet(options)
-    for text in patterns:
-        found.Add(text)
-    found.Compile()
-    return found

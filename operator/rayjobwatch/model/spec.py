@@ -5,11 +5,18 @@ installed, say) becomes an `InvalidSpecError` that names the field.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+
+from rayjobwatch.model.lens import Lens, lens_of
+from rayjobwatch.model.redaction.patterns import MAX_PATTERNS
+from rayjobwatch.model.rules import MAX_RULES, Rule
+from rayjobwatch.model.values import MAX_VALUES, ValuePattern
 
 
 class InvalidSpecError(ValueError):
@@ -47,11 +54,71 @@ class JobSelection(_Part):
     ids: Annotated[tuple[str, ...], Field(min_length=1, max_length=50)]
 
 
+class EventLevel(StrEnum):
+    """What kind of Event a log rule posts."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+    NONE = "None"
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=1024)]
+Name = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class ThresholdSpec(_Part):
+    """How many matching lines within how long a time make a rule fire."""
+
+    count: Annotated[int, Field(ge=1, le=1_000_000)]
+    within_seconds: Annotated[int, Field(ge=1, le=86_400)]
+
+
+class RuleSpec(_Part):
+    """A log rule. Without threshold one line is enough; without reset it fires once."""
+
+    name: Name
+    pattern: Pattern
+    event: EventLevel = EventLevel.WARNING
+    condition: Annotated[str, Field(max_length=63)] = ""
+    threshold: ThresholdSpec | None = None
+    reset_after_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = None
+    reset_pattern: Annotated[str, Field(max_length=1024)] = ""
+
+    @property
+    def rule(self) -> Rule:
+        """The rule in the model's own words."""
+        threshold = self.threshold
+        return Rule(
+            name=self.name,
+            pattern=self.pattern,
+            count=threshold.count if threshold else 1,
+            within=timedelta(seconds=threshold.within_seconds) if threshold else None,
+            reset_after=timedelta(seconds=self.reset_after_seconds) if self.reset_after_seconds else None,
+            reset_pattern=self.reset_pattern,
+        )
+
+
+class ValueSpec(_Part):
+    """A number to be read off the log."""
+
+    name: Name
+    pattern: Pattern
+
+
 class LogsSpec(_Part):
-    """How logs are followed and how many lines of each are kept."""
+    """How logs are followed, what is kept of them and what is looked for in them."""
 
     protocol: Protocol = Protocol.AUTO
     tail_lines: Annotated[int, Field(ge=0, le=100)] = 20
+    redact: Annotated[tuple[Pattern, ...], Field(max_length=MAX_PATTERNS)] = ()
+    rules: Annotated[tuple[RuleSpec, ...], Field(max_length=MAX_RULES)] = ()
+    values: Annotated[tuple[ValueSpec, ...], Field(max_length=MAX_VALUES)] = ()
+
+    @cached_property
+    def lens(self) -> Lens:
+        """What is looked for, and what is not shown, compiled."""
+        values = tuple(ValuePattern(one.name, one.pattern) for one in self.values)
+        return lens_of(tuple(one.rule for one in self.rules), values, self.redact)
 
 
 class StopSpec(_Part):

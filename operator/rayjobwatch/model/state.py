@@ -6,9 +6,11 @@ from datetime import datetime
 from types import MappingProxyType
 
 from rayjobwatch.model.jobs import Job
+from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.observation import NO_CLUSTER, Cluster, Problem
 
 _NO_JOBS: Mapping[str, Job] = MappingProxyType({})
+_NO_FINDINGS: Mapping[str, Findings] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class WatchState:
     unreachable: Problem | None = None
     reachable: bool | None = None
     last_contact: datetime | None = None
+    findings: Mapping[str, Findings] = field(default_factory=lambda: _NO_FINDINGS)
 
     @property
     def trouble(self) -> Problem | None:

@@ -4,20 +4,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from rayjobwatch.model.conditions import conditions_of, merge, refusal
 from rayjobwatch.model.digest import JOB_TAIL_BYTES, LogDigest
 from rayjobwatch.model.fields import CLUSTER, JOB, LOG, Room
+from rayjobwatch.model.findings import cut_findings, read_findings, write_findings
+from rayjobwatch.model.firing import rule_conditions
 from rayjobwatch.model.jobs import Job, JobState
+from rayjobwatch.model.lens import NOTHING
+from rayjobwatch.model.spec import RuleSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import overall, summary_of
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.model.times import parse_rfc3339, rfc3339
+from rayjobwatch.model.values import progress_of
 
 OBJECT_BYTES = 60_000
 # What a job's row may take: the first with which the status keeps to its budget.
-_ROOMS = (Room(600), Room(160), Room(60))
+_ROOMS = (Room(600), Room(160), Room(60), Room(12))
 
 Digests = Mapping[str, LogDigest]
 
@@ -30,8 +36,14 @@ def status_of(
     previous: Mapping[str, Any],
     generation: int,
     now: datetime,
+    rules: Sequence[RuleSpec] = (),
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return the whole status. `previous` is the status to keep transition times from."""
+    """Return the whole status. `previous` is the status to keep transition times from.
+
+    rules: those of the spec.  refused: why patterns of the spec cannot be used, by the name they go under.
+    """
+    conditions = [*conditions_of(state, refused), *rule_conditions(state.findings, rules, refused)]
     status: dict[str, Any] = {
         "observedGeneration": generation,
         "state": overall(state).value,
@@ -39,8 +51,10 @@ def status_of(
         "finished": f"{sum(job.state.is_over for job in state.jobs.values())}/{len(state.jobs)}",
         "counts": _counts(state),
         "cluster": CLUSTER.write(state.cluster, _ROOMS[0]),
-        "conditions": merge(conditions_of(state), previous.get("conditions") or [], generation, now),
+        "conditions": merge(conditions, previous.get("conditions") or [], generation, now),
     }
+    if progress := progress_of(found.values for found in state.findings.values()):
+        status["progress"] = progress
     if since := state.stale_since:
         status["staleSince"] = rfc3339(since)
     room = _add_rows(status, state, digests)
@@ -55,6 +69,7 @@ def restored(status: Mapping[str, Any]) -> tuple[WatchState, dict[str, LogDigest
         jobs={str(row["id"]): JOB.read(row) for row in rows},
         cluster=CLUSTER.read(status.get("cluster") or {}),
         last_contact=parse_rfc3339(status.get("staleSince")),
+        findings={str(row["id"]): found for row in rows if (found := read_findings(row))},
     )
     return state, {str(row["id"]): LOG.read(row["log"]) for row in rows if "log" in row}
 
@@ -74,10 +89,24 @@ def _counts(state: WatchState) -> dict[str, int]:
 
 def _add_rows(status: dict[str, Any], state: WatchState, digests: Digests) -> Room:
     for room in _ROOMS:
-        status["jobs"] = [_row(job, digests.get(job.id), room) for job in state.jobs.values()]
+        rows, found = _rows(state, digests, room)
+        status["jobs"] = [row | more for row, more in zip(rows, found, strict=True)]
         if _size(status) <= OBJECT_BYTES:
-            break
-    return room
+            return room
+    rows, found = _rows(state, digests, _ROOMS[-1])
+    status["jobs"] = rows
+    share = max(0, OBJECT_BYTES - _size(status)) // max(1, sum(map(bool, found)))
+    status["jobs"] = [row | cut_findings(more, share) for row, more in zip(rows, found, strict=True)]
+    return _ROOMS[-1]
+
+
+def _rows(
+    state: WatchState, digests: Digests, room: Room
+) -> tuple[list[dict[str, Any]], list[dict[str, list[dict[str, Any]]]]]:
+    """Return the rows of all jobs, and beside each what was found in its log."""
+    jobs = state.jobs.values()
+    rows = [_row(job, digests.get(job.id), room) for job in jobs]
+    return rows, [write_findings(state.findings.get(job.id, NOTHING), room) for job in jobs]
 
 
 def _row(job: Job, digest: LogDigest | None, room: Room) -> dict[str, Any]:

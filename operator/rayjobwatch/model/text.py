@@ -3,6 +3,7 @@
 import re
 
 from rayjobwatch.model.redaction import redact
+from rayjobwatch.model.redaction.patterns import NO_PATTERNS, Patterns
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -11,15 +12,15 @@ _LONGEST_INPUT = 16_384
 _LONGEST_SHOWN = 4096
 
 
-def clean_line(line: str, limit: int = 512) -> str:
+def clean_line(line: str, limit: int = 512, patterns: Patterns = NO_PATTERNS) -> str:
     """Make one log line fit to be shown: no ANSI, no control characters, the last state of a progress bar.
 
-    Known forms of secrets are masked before the line is cut to `limit` bytes of UTF-8.
+    What `patterns` match and known forms of secrets are masked before the line is cut to `limit` bytes of UTF-8.
     """
     shown = plain_line(line)
     # What is cut off anyway is not searched for secrets: that takes longer than all the rest.
     kept = shown[: max(limit, _LONGEST_SHOWN)]
-    return cut(redact(kept).expandtabs(4) + (_ELLIPSIS if len(kept) < len(shown) else ""), limit)
+    return cut(redact(patterns.redact(kept)).expandtabs(4) + (_ELLIPSIS if len(kept) < len(shown) else ""), limit)
 
 
 def plain_line(line: str) -> str:

@@ -1,18 +1,17 @@
 """Numbers read off a log: the last one of each pattern, and how far a job is."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from rayjobwatch.model.redaction.patterns import compiled
-from rayjobwatch.model.scan import Scanner, refusals
-from rayjobwatch.model.text import clean_line
+from rayjobwatch.model.scan import Matches
 
 MAX_VALUES = 16
 TEXT_BYTES = 64
 PROGRESS = "progress"
-_NO_VALUE = "the pattern has no capture (?P<value>…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +31,40 @@ class Value:
     time: datetime | None = None
 
 
+Known = Mapping[str, Value]
+NO_VALUES: Known = MappingProxyType({})
+# From a text and its largest number of bytes to one that may be shown.
+Clean = Callable[[str, int], str]
+
+
 class Values:
-    """The values of a watch. `refused` has the reason by the name of each pattern that cannot be used."""
+    """The values of a watch. `patterns`, of which none may lack its value, are numbered from `first` on."""
 
-    def __init__(self, patterns: Sequence[ValuePattern]) -> None:
-        """Compile at most MAX_VALUES."""
-        self.refused = _refused(patterns[:MAX_VALUES])
-        self._patterns = [one for one in patterns[:MAX_VALUES] if one.name not in self.refused]
-        self._scanner = Scanner([one.pattern for one in self._patterns])
+    def __init__(self, values: Sequence[ValuePattern], first: int = 0) -> None:
+        self.patterns = [one.pattern for one in values]
+        self._names = [one.name for one in values]
+        self._compiled = [compiled(one.pattern) for one in values]
+        self._first = first
 
-    def read(self, lines: Sequence[str], known: Mapping[str, Value], now: datetime) -> Mapping[str, Value]:
-        """Return the values after `lines`, which came now."""
-        last = {number: line for line, numbers in self._scanner.matches(lines) for number in numbers}
-        read = {self._patterns[number].name: self._value(number, line, now) for number, line in last.items()}
-        return {**known, **{name: value for name, value in read.items() if value}}
+    def read(self, matches: Matches, known: Known, now: datetime, clean: Clean) -> Known:
+        """Return the values after lines that came now and match, their texts made fit to be shown by `clean`."""
+        last = {number: line for line, numbers in matches for number in numbers if number >= self._first}
+        kept = {name: value for name, value in known.items() if name in self._names}
+        for number, line in last.items():
+            if value := self._value(number - self._first, line, now, clean):
+                kept[self._names[number - self._first]] = value
+        return kept
 
-    def _value(self, number: int, line: str, now: datetime) -> Value | None:
-        found = self._scanner.patterns[number].search(line)
+    def _value(self, index: int, line: str, now: datetime, clean: Clean) -> Value | None:
+        found = self._compiled[index].search(line)
         groups = found.groupdict() if found else {}
-        text = clean_line(groups.get("value") or "", TEXT_BYTES)
-        return Value(text, clean_line(groups.get("of") or "", TEXT_BYTES), now) if text else None
+        text = clean(groups.get("value") or "", TEXT_BYTES)
+        return Value(text, clean(groups.get("of") or "", TEXT_BYTES), now) if text else None
 
 
-def _refused(patterns: Sequence[ValuePattern]) -> dict[str, str]:
-    refused = refusals({one.name: (one.pattern,) for one in patterns})
-    usable = (one for one in patterns if one.name not in refused)
-    without = {one.name: _NO_VALUE for one in usable if "value" not in compiled(one.pattern).groupindex}
-    return refused | without
+def lacks_value(pattern: str) -> bool:
+    """Whether a pattern, one that RE2 takes, has no capture `value`."""
+    return "value" not in compiled(pattern).groupindex
 
 
 def percentage(value: Value) -> int | None:
@@ -69,11 +75,11 @@ def percentage(value: Value) -> int | None:
     return max(0, min(100, int(100 * part / whole)))
 
 
-def progress_of(values: Mapping[str, Value]) -> str:
-    """Return the PROGRESS column: `63%`; empty where the log tells none."""
-    value = values.get(PROGRESS)
-    done = percentage(value) if value else None
-    return "" if done is None else f"{done}%"
+def progress_of(jobs: Iterable[Known]) -> str:
+    """Return the PROGRESS column: `63%`, the mean of the jobs whose logs tell one; empty where none does."""
+    told = [values[PROGRESS] for values in jobs if PROGRESS in values]
+    done = [part for part in map(percentage, told) if part is not None]
+    return f"{sum(done) // len(done)}%" if done else ""
 
 
 def _number(text: str) -> float | None:
