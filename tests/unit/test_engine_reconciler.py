@@ -1,6 +1,8 @@
 """Reconciling against an API server that fails in between."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
@@ -11,8 +13,11 @@ from rayjobwatch.engine.targets import Targets
 from rayjobwatch.engine.watch import LOG_GRACE
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
+from rayjobwatch.model import pace
+from rayjobwatch.model.events import TOLD_AGAIN, events_of, surely_told
 from rayjobwatch.settings import Settings
 from tests.ray.fakedashboard import FakeDashboard
+from tests.unit.observations import at, folded, heard, row
 
 KEY = ("ml", "train")
 WATCH: Body = {
@@ -134,3 +139,74 @@ async def test_a_log_that_cannot_be_read_to_its_end_is_given_up_in_time() -> Non
     finally:
         await reconciler.close()
         fake.stop()
+
+
+class SlowWithEvents(Patient):
+    """An API server that takes a status at once and an Event only when `let_in` is set."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(body)
+        self.let_in = asyncio.Event()
+        self.events: list[str] = []
+
+    async def create(self, _resource: Resource, _namespace: str, body: Body) -> Body:
+        await self.let_in.wait()
+        if body["metadata"]["name"] in self.events:
+            raise KubeError(409, "AlreadyExists", "it is there")
+        self.events.append(body["metadata"]["name"])
+        return body
+
+
+async def _status_until(reconciler: Reconciler, server: Patient, holds: Callable[[Body], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds(server.body.get("status") or {}):
+            await reconciler.reconcile(KEY)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_status_does_not_wait_for_an_api_server_that_is_slow_with_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "LOG_WRITE", 0.0)
+    fake = FakeDashboard()
+    fake.add_job("a", status="SUCCEEDED")
+    reconciler = _reconciler(server := SlowWithEvents(_watch(fake.url)), [])
+    try:
+        await _status_until(reconciler, server, lambda status: status.get("state") == "Succeeded")
+        assert not server.events
+        assert server.body["status"]["eventsPending"] is True
+        server.let_in.set()
+        await _status_until(reconciler, server, lambda status: "eventsPending" not in status)
+        assert len(server.events) == 1
+    finally:
+        await reconciler.close()
+        fake.stop()
+
+
+async def test_an_event_that_was_owed_when_the_process_died_is_posted_by_the_next_one_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "LOG_WRITE", 0.0)
+    fake = FakeDashboard()
+    now = datetime.now(UTC).timestamp() * 1000
+    fake.add_job("a", status="SUCCEEDED").row.update(start_time=int(now) - 5000, end_time=int(now))
+    server = SlowWithEvents(_watch(fake.url))
+    try:
+        dying = _reconciler(server, [])
+        await _status_until(dying, server, lambda status: status.get("state") == "Succeeded")
+        await dying.close()
+        server.let_in.set()
+        for _ in range(2):
+            next_one = _reconciler(server, [])
+            await _status_until(next_one, server, lambda status: "eventsPending" not in status)
+            await next_one.close()
+            assert len(server.events) == 1
+    finally:
+        fake.stop()
+
+
+def test_ends_that_are_older_than_the_api_server_s_memory_are_not_told_again() -> None:
+    state = folded(heard(0, row("SUCCEEDED", end_time=at(0))))
+    for seconds, is_told in ((60, False), (TOLD_AGAIN.total_seconds() + 1, True)):
+        notes = list(events_of(surely_told(state, at(seconds)), state))
+        assert bool(notes) is not is_told

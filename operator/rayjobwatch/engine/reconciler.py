@@ -11,6 +11,7 @@ from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.objects import Objects
 from rayjobwatch.engine.sessions import Sessions
 from rayjobwatch.engine.targets import Target, Targets
+from rayjobwatch.engine.teller import Note, Teller
 from rayjobwatch.engine.watch import LOG_GRACE, Watch, without_logs, without_rules
 from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient, KubeError
 from rayjobwatch.kube.recorder import Recorder
@@ -24,6 +25,7 @@ from rayjobwatch.model.status import refused
 from rayjobwatch.model.times import parse_rfc3339
 
 CONFLICT_SECONDS = 1.0
+EVENTS_AGAIN_SECONDS = 5.0
 _AVERAGED_WRITES = 10
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Reconciler:
         self._client = client
         self._objects = objects
         self._recorder = recorder
+        self._teller = Teller(recorder)
         self._targets = targets
         self._again = again
         self._clock = clock
@@ -78,6 +81,7 @@ class Reconciler:
 
     async def close(self) -> None:
         """Close all sessions."""
+        await self._teller.close()
         await self._sessions.close()
 
     async def reconcile(self, key: WatchKey) -> None:
@@ -107,7 +111,7 @@ class Reconciler:
             del self._watches[key]
             watch = None
         if body is None or watch is None:
-            return self._watches.setdefault(key, Watch.from_body(body)) if body else None
+            return self._watches.setdefault(key, Watch.from_body(body, datetime.now(UTC))) if body else None
         if body is not watch.body:
             watch.refresh(body)
         return watch
@@ -179,7 +183,10 @@ class Reconciler:
             self._again(key, wait)
             return
         reached("before the events")
-        await self._tell(watch, target)
+        await self._teller.tell(key, _notes(watch, target))
+        if self._teller.owes(watch.body, key):
+            status["eventsPending"] = True
+            self._again(key, EVENTS_AGAIN_SECONDS)
         await self._write(key, watch, status, urgent=changed)
         self._act(watch)
 
@@ -241,13 +248,6 @@ class Reconciler:
             self._sessions.leave(watch.session, key)
             watch.session = None
 
-    async def _tell(self, watch: Watch, target: Target) -> None:
-        """Post Events before each try to write the status that says the same, so that a crash in between loses none."""
-        for note in watch.notes():
-            await self._recorder.record(watch.body, note)
-            if note.on_cluster and target.cluster:
-                await self._recorder.record(target.cluster, note)
-
     def _log_moved(self, key: WatchKey) -> None:
         if watch := self._watches.get(key):
             late = pace.log_write_pause(len(self._at_work)) * random.uniform(1.0, 1.2)  # noqa: S311
@@ -278,6 +278,13 @@ class Reconciler:
         if edited:
             watch.spec = None
             self._again(key, 0.0)
+
+
+def _notes(watch: Watch, target: Target) -> list[Note]:
+    """Return the Events to post, those of the RayCluster too."""
+    notes = list(watch.notes())
+    on_cluster = [(target.cluster, note) for note in notes if note.on_cluster and target.cluster]
+    return [*((watch.body, note) for note in notes), *on_cluster]
 
 
 def _is_edited(before: Body, now: Body) -> bool:

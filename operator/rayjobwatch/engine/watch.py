@@ -14,7 +14,7 @@ from rayjobwatch.engine.targets import Target
 from rayjobwatch.kube.client import Body
 from rayjobwatch.model.cause.window import EMPTY_WINDOW
 from rayjobwatch.model.digest import LogDigest
-from rayjobwatch.model.events import EventNote, events_of
+from rayjobwatch.model.events import EventNote, events_of, surely_told
 from rayjobwatch.model.firing import rule_events
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.lens import NO_LENS, NOTHING, Findings, Lens
@@ -59,11 +59,12 @@ class Watch:
     deleted: datetime | None = None
 
     @classmethod
-    def from_body(cls, body: Body) -> "Watch":
+    def from_body(cls, body: Body, now: datetime) -> "Watch":
         """Go on where the status of `body` says that an earlier process stopped."""
         status = body.get("status") or {}
         state, digests = restored(status)
-        return cls(body, state=state, told=state, digests=digests, findings=dict(state.findings), status=status)
+        told = surely_told(state, now) if status.get("eventsPending") else state
+        return cls(body, state=state, told=told, digests=digests, findings=dict(state.findings), status=status)
 
     def refresh(self, body: Body) -> None:
         """Take over what somebody else has changed."""
@@ -274,7 +275,7 @@ def without_logs(status: Mapping[str, Any]) -> dict[str, Any]:
         | {"rules": [(one["name"], one["fired"], one["firing"]) for one in row.get("rules", ()) if one["fired"]]}
         for row in status.get("jobs") or []
     ]
-    return {**status, "jobs": rows, "progress": ""}
+    return {**status, "jobs": rows, "progress": "", "eventsPending": False}
 
 
 def without_rules(status: Mapping[str, Any], rules: Iterable[RuleSpec]) -> dict[str, Any]:

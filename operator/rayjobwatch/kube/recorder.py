@@ -31,6 +31,8 @@ REFILL_SECONDS = 10.0
 REPEAT_BURST = 2
 REPEAT_SECONDS = 10.0
 KNOWN_OBJECTS = 4096
+# An API server that hangs must find connections left for what matters more.
+LANES = 8
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,10 @@ class _Pending:
         return f"{self.body['metadata']['namespace']}/{self.body['metadata']['name']}"
 
     @property
+    def uid(self) -> str:
+        return str(self.body["involvedObject"]["uid"])
+
+    @property
     def last_try(self) -> int:
         return TRIES_OF_ENDS if self.is_end else TRIES
 
@@ -64,6 +70,7 @@ class Recorder:
         self._buckets = _Buckets(clock, BURST, REFILL_SECONDS)
         self._repeats = _Buckets(clock, REPEAT_BURST, REPEAT_SECONDS)
         self._counted: dict[str, None] = {}
+        self._lanes = asyncio.Semaphore(LANES)
         self.dropped = 0
 
     @property
@@ -76,9 +83,13 @@ class Recorder:
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             now = self._clock()
-            for key in [key for key, pending in self._pending.items() if pending.due <= now]:
-                if pending := self._pending.pop(key, None):
-                    await self._try_when_due(pending)
+            due = [pending for pending in self._pending.values() if pending.due <= now]
+            await asyncio.gather(*(self._try_when_due(self._pending.pop(pending.key)) for pending in due))
+
+    def owes(self, involved: Body) -> bool:
+        """Whether an Event on `involved` waits for another try, other than to be counted up."""
+        uid = involved["metadata"].get("uid", "")
+        return any(event.uid == uid and not event.is_counted for event in self._pending.values())
 
     async def record(self, involved: Body, note: EventNote) -> None:
         """Post an Event on `involved`. Never raises: what cannot be posted is tried again later, then dropped.
@@ -115,7 +126,7 @@ class Recorder:
 
     async def _try(self, pending: _Pending) -> None:
         try:
-            async with asyncio.timeout(TRY_SECONDS):
+            async with self._lanes, asyncio.timeout(TRY_SECONDS):
                 await self._post(pending)
         except TimeoutError:
             self._again(pending, KubeError(0, "Timeout", "the API server is slow"))

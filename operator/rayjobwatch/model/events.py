@@ -1,7 +1,8 @@
 """Which Events a change of state is worth. Every Event has a name that the same change always gets again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from rayjobwatch.model.deletion import LONGEST
 from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
@@ -18,6 +19,9 @@ _REASONS = {
     JobState.UNKNOWN: EventReason.JOB_OUTCOME_UNKNOWN,
 }
 _WARNINGS = {JobState.FAILED, JobState.LOST, JobState.UNKNOWN}
+
+
+TOLD_AGAIN = timedelta(minutes=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,16 @@ def events_of(old: WatchState, new: WatchState, generation: int = 0) -> Iterator
         yield from _stop_notes(job, before.stop, generation)
         if job.state is not before.state and job.state in _REASONS:
             yield _note(job)
+
+
+def surely_told(state: WatchState, now: datetime) -> WatchState:
+    """Return what a process has told of that state which was killed while it still owed Events.
+
+    What it owed is told again under the same names. The API server forgets Events after an hour: older ends are not.
+    """
+    jobs = state.jobs.items()
+    told = {id_: job for id_, job in jobs if job.state.is_over and job.end_time and now - job.end_time > TOLD_AGAIN}
+    return replace(state, jobs=told)
 
 
 def _stop_notes(job: Job, before: StopOrder | None, generation: int) -> Iterator[EventNote]:
