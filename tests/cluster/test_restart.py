@@ -90,3 +90,27 @@ def test_sigterm_ends_the_controller_quickly_while_it_follows_logs(
     ray_head.stop_job(name)
     assert took < 5
     assert "Traceback" not in one.tail(200)
+
+
+FAILS_EARLY = """python -c "raise ValueError('no such shard: 7')"; for i in $(seq 300); do
+echo cleaning up $i, and saying so in so many words that Ray does not quote what came before them; done
+WAIT; exit 1"""
+
+
+def test_the_cause_of_a_failure_is_found_although_it_was_logged_before_a_restart(
+    control_plane: ControlPlane, namespace: str, installed: Path, ray_head: RayHead, tmp_path: Path
+) -> None:
+    watches = Watches(control_plane, namespace)
+    raycluster.ready_cluster(control_plane, namespace, "shared", head_ip=ray_head.node_ip)
+    name = f"job-{uuid4().hex[:8]}"
+    entrypoint = FAILS_EARLY.replace("WAIT", f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done")
+    watches.apply(name, ray_head.submit(entrypoint, submission_id=name))
+    override = f"{namespace}/shared={ray_head.dashboard_url}"
+    with Controller(installed, tmp_path / "log", "--namespace", namespace, "--dashboard-override", override) as one:
+        watches.wait_until(name, lambda now: "cleaning up 300," in str(now.get("jobs")), 60)
+        one.kill()
+        one.start()
+        (tmp_path / "go").touch()
+        status = watches.wait(name)
+        one.stop()
+    assert status["summary"] == "<string>:1 ValueError: no such shard: 7"

@@ -46,7 +46,8 @@ class Logs:
         if status:
             self.jobs[job_id] = JobDetails(job_id=job_id, status=JobStatus(status), type="SUBMISSION", start_time=None)
         self.sources[job_id] = Source()
-        return self.reader.add(job_id, Hearing(LogDigest()), cast("AsyncLogReader", self.sources[job_id]))
+        reader = cast("AsyncLogReader", self.sources[job_id])
+        return self.reader.add(job_id, Hearing(LogDigest()), reader, lambda _: (reader, True))
 
     def readings(self) -> dict[str, int]:
         return {job_id: source.readings for job_id, source in self.sources.items() if source.readings}

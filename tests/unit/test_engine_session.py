@@ -12,6 +12,8 @@ from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.model import pace
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.failure import failure_of
+from rayjobwatch.model.jobs import JobRow
 from rayjobwatch.model.lens import Findings, Lens
 from rayjobwatch.model.rules import Rule, RuleState
 from rayjobwatch.model.spec import Protocol
@@ -383,3 +385,34 @@ async def test_rules_that_are_edited_go_on_from_where_the_log_was_read_to(
     session.follow(KEY, {FOLLOW: Heard()}, Lens([Rule("oom", "oom"), Rule("down", "down")], [], []))
     job.append(b"oom\ndown\n")
     await news.until(lambda: _counts(session, KEY, FOLLOW) == {"oom": 6, "down": 1})
+
+
+TRACEBACK = b"""Traceback (most recent call last):
+  File "train.py", line 88, in <module>
+    step()
+ValueError: loss is not a number
+"""
+BEFORE = b"starting\n" + TRACEBACK + b"cleaning up, this takes a while and says so in many words\n" * 400
+
+
+@pytest.mark.parametrize("agent", [True, False], ids=["agent", "no agent"])
+@pytest.mark.parametrize("before", [BEFORE, b"x" * 90 * 1000 + b"\n" + b"password=" * 9000 + b"\n" + BEFORE])
+async def test_the_cause_of_a_failure_is_found_after_a_restart_as_if_there_had_been_none(
+    fake: FakeDashboard, session: ClusterSession, news: Told, agent: bool, before: bytes
+) -> None:
+    job = fake.add_job("a", before, "RUNNING", agent=agent)
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.listing(["a"]) is not None)
+    lines = before.decode().splitlines()
+    seed = LogDigest.restored(lines=len(lines), tail=tuple(lines[-20:]), cursor=f"b:{len(before)}:0")
+    session.follow(KEY, {FOLLOW: Heard(seed)})
+    job.append(b"bye\n")
+    job.row.update(error_type="JOB_ENTRYPOINT_COMMAND_ERROR", driver_exit_code=1, message="")
+    job.finish("FAILED")
+    await news.until(lambda: (one := digest_of(session, FOLLOW)) is not None and one.complete)
+    digest = digest_of(session, FOLLOW)
+    assert digest is not None
+    assert (digest.lines, digest.tail[-1]) == (len(lines) + 1, "bye")
+    row = JobRow("a", "FAILED", exit_code=1, error_type="JOB_ENTRYPOINT_COMMAND_ERROR")
+    assert failure_of(row, digest.window).text == "train.py:88 ValueError: loss is not a number"
+    assert failure_of(row, digest.window) == failure_of(row, LogDigest().fed([*lines, "bye"], "").window)

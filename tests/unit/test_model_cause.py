@@ -40,6 +40,22 @@ def test_the_window_is_the_same_whatever_the_batches(log: list[str], data: st.Da
     assert window == LogWindow().fed(log)
 
 
+def test_a_window_of_an_earlier_process_is_short_until_its_own_lines_fill_it() -> None:
+    assert not LogWindow().fed(["line"] * 9999).is_short
+    window = LogWindow.restored(100, ["line"] * 20)
+    assert window.is_short
+    assert window.fed(["(f pid=1) x"] * 9999).is_short
+    assert not window.fed(["line"] * 999).is_short
+
+
+def test_looking_back_gives_the_window_that_there_was_and_never_less() -> None:
+    lines = [f"line {number}" for number in range(100)]
+    short = LogWindow.restored(100, lines[-20:])
+    assert short.looked_back(lines).lines == LogWindow().fed(lines).lines
+    assert short.looked_back(lines).has_all
+    assert short.looked_back(lines[-5:]) is short
+
+
 @given(st.lists(st.sampled_from(["x" * 9000, "(f pid=1) x", "line"]), max_size=300))
 def test_the_window_is_bounded_and_keeps_the_newest(lines: list[str]) -> None:
     window = LogWindow().fed(lines * 4)

@@ -94,6 +94,10 @@ class Hearing:
             for ear in ears:
                 ear.hear(before.lines, shown, now)
 
+    def looked_back(self, lines: Sequence[str]) -> None:
+        """Take in the last lines once more, to find the cause of a failure in."""
+        self.digest = self.digest.looked_back(lines)
+
     def closed(self) -> None:
         """Take note that the log was read to its end."""
         self.digest = self.digest.closed()

@@ -15,11 +15,15 @@ from rayjobwatch.engine.rows import is_surely_over
 from rayjobwatch.engine.tasks import STOP_SECONDS
 from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
-from rayjobwatch.ray import AsyncLogReader, ClientError, JobDetails
+from rayjobwatch.ray import AsyncLogReader, ClientError, JobDetails, JobStatus, StreamLimitError
 
 LANES = 4
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
+
+
+# From a cursor to a reader of what stands before it, and of no more, and whether that is all or begins in a line.
+LookBack = Callable[[str], tuple[AsyncLogReader, bool]]
 
 
 @dataclass(eq=False)
@@ -29,6 +33,7 @@ class Log:
     job_id: str
     hearing: Hearing
     reader: AsyncLogReader
+    back: LookBack
     moved: float
     due: float
     readings: int = 0
@@ -56,11 +61,11 @@ class LogsReader:
         self._wake = asyncio.Event()
         self._next_start = 0.0
 
-    def add(self, job_id: str, hearing: Hearing, reader: AsyncLogReader) -> Log:
-        """Begin to read a log; `reader` stands where `hearing` ends."""
+    def add(self, job_id: str, hearing: Hearing, reader: AsyncLogReader, back: LookBack) -> Log:
+        """Begin to read a log; `reader` stands where `hearing` ends, `back` makes one of what stands before that."""
         now = asyncio.get_running_loop().time()
         moved = now - pace.first_silence(self._age(job_id))
-        log = Log(job_id, hearing, reader, moved, now, hurried=self._is_over(job_id))
+        log = Log(job_id, hearing, reader, back, moved, now, hurried=self._is_over(job_id))
         self._logs.add(log)
         self._wake.set()
         return log
@@ -160,9 +165,26 @@ class LogsReader:
                 self._told(log)
             await asyncio.sleep(0)  # bytes that are there already are given out without a pause for others
         if is_surely_over(job):
+            if job.status is JobStatus.FAILED and log.digest.window.is_short:
+                await self._look_back(log, job)
             log.hearing.closed()
         elif log.digest.message:
             log.hearing.failing("")
+
+    async def _look_back(self, log: Log, job: JobDetails) -> None:
+        """Read the last lines again that an earlier process has read: the cause of the failure may stand there."""
+        lines: list[str] = []
+        is_whole = False
+        try:
+            reader, is_whole = log.back(log.digest.cursor)
+            async for batch in reader.read(job):
+                lines += batch.lines
+        except StreamLimitError:
+            pass  # at the place that was read to
+        except ClientError:
+            return  # the cause is then looked for in what there is
+        # A line that is cut at its head might show what redaction knows by it.
+        log.hearing.looked_back(lines if is_whole else lines[1:])
 
     def _schedule(self, log: Log, *, moved: bool) -> None:
         now = asyncio.get_running_loop().time()

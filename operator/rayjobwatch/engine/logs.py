@@ -13,7 +13,17 @@ from rayjobwatch.engine.logreader import Log, LogsReader
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.lens import NO_LENS, Lens
 from rayjobwatch.model.spec import Protocol
-from rayjobwatch.ray import AsyncRayClient, Cursor, InvalidInputError, JobDetails, LogBatch, NotFoundError, StreamLimits
+from rayjobwatch.ray import (
+    AsyncLogReader,
+    AsyncRayClient,
+    ByteCursor,
+    Cursor,
+    InvalidInputError,
+    JobDetails,
+    LogBatch,
+    NotFoundError,
+    StreamLimits,
+)
 
 WatchKey = tuple[str, str]
 
@@ -21,6 +31,8 @@ WatchKey = tuple[str, str]
 MAX_FOLLOWERS = 20
 # A running job's log of more than this is not read whole again and again where a WebSocket is to be had.
 WHOLE_BYTES = 1 << 20
+# As much is read again after a restart to find the cause of a failure in: twice what is kept for that.
+BACK_BYTES = 120_000
 # A job may run for days: only single lines are bounded, and back-pressure bounds the rest.
 _LIMITS = StreamLimits.unbounded()
 
@@ -147,8 +159,15 @@ class Logs:
     def _read_in_turn(self, source: _Source) -> None:
         job_id, cursor = source.follow.job_id, source.hearing.digest.cursor
         reader = self._client.log_reader(job_id, cursor=Cursor.parse(cursor) if cursor else None, limits=_LIMITS)
-        source.log = self._reader.add(job_id, source.hearing, reader)
+        source.log = self._reader.add(job_id, source.hearing, reader, partial(self._before, job_id))
         self._by_log[source.log] = source
+
+    def _before(self, job_id: str, cursor: str) -> tuple[AsyncLogReader, bool]:
+        place = Cursor.parse(cursor)
+        offset = place.offset if isinstance(place, ByteCursor) else 0
+        start = max(0, offset - BACK_BYTES)
+        limits = _LIMITS.but(max_bytes=max(1, offset - start))
+        return self._client.log_reader(job_id, cursor=ByteCursor(start), limits=limits), start == 0
 
     def _follow(self, source: _Source) -> None:
         follow = source.follow

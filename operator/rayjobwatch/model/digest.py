@@ -71,6 +71,12 @@ class LogDigest:
         tail = (known.tail + self.tail[len(self.tail) - new :])[-KEPT_LINES:]
         return replace(self, tail=tail) if len(tail) > len(self.tail) else self
 
+    def looked_back(self, lines: Sequence[str]) -> "LogDigest":
+        """Return this digest with more to find a cause in: `lines` are the last ones up to its place, read again."""
+        # They may begin inside of a private key.
+        shown, _ = without_keys(lines, True)
+        return replace(self, window=self.window.looked_back(shown))
+
     def closed(self) -> "LogDigest":
         """Return the digest of a log that was read to its end."""
         return replace(self, complete=True, message="")

@@ -12,10 +12,11 @@ Numbered = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The newest lines of some, `chars` characters with their line ends."""
+    """The newest lines of some, `chars` characters with their line ends; `dropped`: whether older ones had to go."""
 
     lines: tuple[Numbered, ...] = ()
     chars: int = 0
+    dropped: bool = False
 
     def with_newer(self, newer: Sequence[Numbered], most_lines: int, most_chars: int) -> "Kept":
         """Return the newest lines of these and `newer`, as many as both limits let stay."""
@@ -28,7 +29,7 @@ class Kept:
         while len(lines) - dropped > most_lines or chars > most_chars:
             chars -= len(lines[dropped][1]) + 1
             dropped += 1
-        return Kept(lines[dropped:], chars)
+        return Kept(lines[dropped:], chars, self.dropped or dropped > 0 or len(newer) > len(added))
 
 
 EMPTY = Kept()
@@ -39,12 +40,13 @@ class LogWindow:
     """The last lines of a log, each with its number. Bounded: about 60,000 characters.
 
     Lines that Ray forwarded from workers are kept apart: they go on after the driver's traceback, and their number
-    must not push it out.
+    must not push it out. `since`: how many of its first lines it never saw, as those before a restart.
     """
 
     count: int = 0
     driver: Kept = EMPTY
     workers: Kept = EMPTY
+    since: int = 0
 
     def fed(self, lines: Sequence[str]) -> "LogWindow":
         """Return the window after `lines` (complete lines, in order)."""
@@ -56,12 +58,24 @@ class LogWindow:
             count=self.count + len(lines),
             driver=self.driver.with_newer(driver, _DRIVER_LINES, _DRIVER_CHARS),
             workers=self.workers.with_newer(workers, _WORKER_LINES, _WORKER_CHARS),
+            since=self.since,
         )
 
     @classmethod
     def restored(cls, count: int, tail: Sequence[str]) -> "LogWindow":
         """Return the window of a log of `count` lines of which only `tail`, its last ones, are left."""
-        return LogWindow(max(0, count - len(tail))).fed(tail)
+        first = max(0, count - len(tail))
+        return LogWindow(first, since=first).fed(tail)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it has room for lines of the driver that it never saw."""
+        return self.since > 0 and not self.driver.dropped
+
+    def looked_back(self, lines: Sequence[str]) -> "LogWindow":
+        """Return the window that `lines` give, the last ones of the same log up to the same place, if it has more."""
+        other = LogWindow.restored(self.count, lines)
+        return other if len(other.driver.lines) > len(self.driver.lines) else self
 
     @property
     def lines(self) -> list[Numbered]:
