@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from rayjobwatch.model.cause.tasks import FailedTask
 from rayjobwatch.model.cause.window import LogWindow
-from rayjobwatch.model.failure import failure_of
+from rayjobwatch.model.failure import failure_of, wants_tasks
 from rayjobwatch.model.jobs import Failure, JobRow
 from tests.failures.cases import Case, all_cases
 
@@ -58,3 +59,35 @@ def test_the_row_alone_says_something_and_no_line_of_rays_own_set_up(case: Case)
     failure: Failure = failure_of(row_of(case.row))
     assert failure.text
     assert "job_manager.py" not in failure.text
+
+
+TASKS = [
+    FailedTask("WORKER_DIED", "load", 3), FailedTask("OUT_OF_MEMORY", "train", 9), FailedTask("OUT_OF_MEMORY", "x", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "log", "said"),
+    [
+        pytest.param(
+            {"exit_code": 3}, [], "exit code 3: failed tasks: OUT_OF_MEMORY (train), WORKER_DIED (load)", id="silent"
+        ),
+        pytest.param({"exit_code": 3}, ["no space left"], "exit code 3: no space left", id="last words"),
+        pytest.param({"exit_code": 137}, [], "SIGKILL: killed, for example for lack of memory (exit code 137)", id="9"),
+        pytest.param(
+            {"error_type": "JOB_SUPERVISOR_ACTOR_DIED"},
+            [],
+            "the job's supervisor died, for example with its node; "
+            "failed tasks: OUT_OF_MEMORY (train), WORKER_DIED (load)",
+            id="supervisor",
+        ),
+    ],
+)
+def test_failed_tasks_are_named_where_the_log_tells_nothing(row: dict[str, Any], log: list[str], said: str) -> None:
+    fields = {"error_type": "JOB_ENTRYPOINT_COMMAND_ERROR", "ray_job_id": "01000000", **row}
+    failed = JobRow("a", "FAILED", **fields)
+    failure = failure_of(failed, LogWindow().fed(log), tasks=TASKS)
+    assert failure.text == said
+    assert wants_tasks(failed, LogWindow().fed(log)) == ("failed tasks" in said)
+    assert not wants_tasks(JobRow("a", "FAILED", **{**fields, "ray_job_id": ""}), LogWindow().fed(log))
+    assert "failed tasks" not in failure_of(failed, LogWindow().fed(log)).text

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from rayjobwatch.model.cause.tasks import FailedTask
 from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.conditions import conditions_of
 from rayjobwatch.model.events import events_of
 from rayjobwatch.model.fold import DRAIN_GRACE, MISSING_GRACE, UNCERTAIN_GRACE
-from rayjobwatch.model.jobs import Job, JobRow, JobState
+from rayjobwatch.model.jobs import Failure, Job, JobRow, JobState
 from rayjobwatch.model.observation import Observation
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import summary_of
@@ -247,6 +248,20 @@ def test_a_failed_jobs_log_tells_its_cause_in_summary_condition_and_event() -> N
     assert summary_of(state) == text
     assert [one.message for one in conditions_of(state) if one.type == "Succeeded"] == [text]
     assert [note.message for note in events_of(before, state)] == [f"job a failed: {text}"]
+
+
+def _silent(seconds: float, **answered: Sequence[FailedTask]) -> Observation:
+    return replace(heard(seconds, row("FAILED", exit_code=3, ray_job_id="id")), tasks=answered)
+
+
+def test_a_failure_that_nothing_tells_of_waits_for_the_failed_tasks_but_not_for_long() -> None:
+    first = folded(heard(0, row()), _silent(1))
+    assert first.jobs["a"].state is JobState.RUNNING
+    told = folded(_silent(1.2, id=[FailedTask("OUT_OF_MEMORY")]), state=first)
+    assert told.jobs["a"].failure == Failure("exit code 3: failed tasks: OUT_OF_MEMORY")
+    for seconds, state in ((2.9, JobState.RUNNING), (3.1, JobState.FAILED)):
+        assert folded(_silent(seconds), state=first).jobs["a"].state is state
+    assert folded(_silent(1.2, id=[]), state=first).jobs["a"].failure == Failure("exit code 3")
 
 
 def test_a_stopped_job_has_no_failure_whatever_its_message() -> None:

@@ -168,7 +168,9 @@ class Reconciler:
             return
         target = await self._target(key, watch)
         watch.take_digests()
-        watch.state = fold(watch.state, watch.spec.jobs.ids, watch.observation(target, now))
+        seen = watch.observation(target, now)
+        watch.state = fold(watch.state, watch.spec.jobs.ids, seen)
+        watch.ask_for_tasks(seen)
         watch.forget_others()
         moment = watch.moment(now)
         watch.state = decide(watch.state, watch.spec, moment)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from rayjobwatch.engine import tasks
+from rayjobwatch.engine.failedtasks import Failed, FailedTasks
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
 from rayjobwatch.engine.poller import OpenJob, Poller
@@ -40,6 +41,7 @@ class ClusterSession:
         self._poller = Poller(client, self._open_jobs, self._heard)
         self._logs = Logs(client, self.job, self._log_told)
         self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
+        self._failed = FailedTasks(client, self._tasks_told)
         self._polling = tasks.start(f"poll {dashboard.url}", self._poller.run)
 
     @property
@@ -124,6 +126,14 @@ class ClusterSession:
         """Return what asking Ray to stop a job came to last: empty where it said yes, None where it is not known."""
         return self._stops.answer(job_id)
 
+    def ask_for_tasks(self, ray_job_id: str) -> None:
+        """Ask which tasks of a driver (by Ray's own id) failed, once."""
+        self._failed.ask(ray_job_id)
+
+    def failed_tasks(self, ray_job_id: str) -> Failed | None:
+        """Return the tasks that failed, none where Ray did not answer; None while that is not known."""
+        return self._failed.answer(ray_job_id)
+
     def leave(self, key: WatchKey) -> None:
         """Do nothing more for `key`."""
         self._open.pop(key, None)
@@ -133,6 +143,7 @@ class ClusterSession:
         """End the poll and all reading, and close the connections."""
         await tasks.stop(self._polling)
         await self._stops.close()
+        await self._failed.close()
         await self._logs.close()
         await self._client.aclose()
 
@@ -154,6 +165,11 @@ class ClusterSession:
         for key, jobs in self._open.items():
             if not ids.isdisjoint(jobs):
                 self._news(key, not over.isdisjoint(jobs))
+
+    def _tasks_told(self, ray_job_id: str) -> None:
+        for key, jobs in self._open.items():
+            if any((job := self.job(id_)) and job.ray_job_id == ray_job_id for id_ in jobs):
+                self._news(key, True)
 
     def _asked_to_stop(self, job_id: str) -> None:
         for key, jobs in self._open.items():

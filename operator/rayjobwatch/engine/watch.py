@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from rayjobwatch.engine.failedtasks import Failed
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow
 from rayjobwatch.engine.objects import key_of
@@ -16,6 +17,7 @@ from rayjobwatch.model.cause.window import EMPTY_WINDOW
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.events import EventNote, events_of, surely_told
 from rayjobwatch.model.firing import rule_events
+from rayjobwatch.model.fold import awaits_tasks
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.lens import NO_LENS, NOTHING, Findings, Lens
 from rayjobwatch.model.masked import masked_digest, masked_state
@@ -214,9 +216,22 @@ class Watch:
             complete_logs=frozenset(id_ for id_ in ids if self._is_log_done(id_)),
             last_lines={id_: digest.last_line_time for id_, digest in self.digests.items() if digest.last_line_time},
             head_ahead=session.head_ahead if session else timedelta(0),
+            tasks=self._failed_tasks(),
             findings={id_: self._rested(id_, found, now) for id_, found in self.findings.items()},
             patterns=self.lens.patterns,
         )
+
+    def _failed_tasks(self) -> dict[str, Failed]:
+        """Return the failed tasks of the jobs that end, as far as the dashboard has answered."""
+        ids = {job.ending.ray_job_id for job in self.state.jobs.values() if job.ending}
+        answers = {id_: self.session.failed_tasks(id_) for id_ in ids} if self.session else {}
+        return {id_: answer for id_, answer in answers.items() if answer is not None}
+
+    def ask_for_tasks(self, seen: Observation) -> None:
+        """Ask for the failed tasks of jobs whose verdict waits for them."""
+        for job in self.state.jobs.values():
+            if self.session and job.ending and awaits_tasks(job.ending, seen):
+                self.session.ask_for_tasks(job.ending.ray_job_id)
 
     def _rested(self, job_id: str, found: Findings, now: datetime) -> Findings:
         # What fired last for a job that is over is not forgotten with time.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rayjobwatch.model.cause.choice import Evidence, choose, evidence_of, last_words, signal_of
 from rayjobwatch.model.cause.finding import Finding, Role
 from rayjobwatch.model.cause.setup import of_setup
+from rayjobwatch.model.cause.tasks import FailedTask, said_by_tasks
 from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.jobs import Failure, JobRow
 from rayjobwatch.model.redaction.keys import without_keys
@@ -48,9 +49,17 @@ MESSAGE_BYTES = 512
 _COMPARED = 200  # characters of a line's end
 
 
-def failure_of(row: JobRow, log: LogWindow | None = None, patterns: Patterns = NO_PATTERNS) -> Failure:
-    """Name the failure of a FAILED row. `log`: what is kept of its log, if it was read; `patterns`: what is masked."""
-    named = _named(row, log)
+def failure_of(
+    row: JobRow,
+    log: LogWindow | None = None,
+    patterns: Patterns = NO_PATTERNS,
+    tasks: Sequence[FailedTask] = (),
+) -> Failure:
+    """Name the failure of a FAILED row. `log`: what is kept of its log, if it was read; `patterns`: what is masked.
+
+    tasks: those that failed; they are named where neither the log nor Ray's message tells anything.
+    """
+    named = _named(row, log, said_by_tasks(tasks))
     return Failure(
         message=clean_line(named.message, MESSAGE_BYTES, patterns),
         error_type=row.error_type,
@@ -59,9 +68,14 @@ def failure_of(row: JobRow, log: LogWindow | None = None, patterns: Patterns = N
     )
 
 
-def _named(row: JobRow, log: LogWindow | None) -> Failure:
+def wants_tasks(row: JobRow, log: LogWindow | None = None) -> bool:
+    """Whether the failed tasks of a job that called `ray.init` would tell more than its FAILED row and its log."""
+    return bool(row.ray_job_id) and _named(row, log, "failed tasks") != _named(row, log, "")
+
+
+def _named(row: JobRow, log: LogWindow | None, tasks: str) -> Failure:
     if not _is_quotable(row):
-        return _of_ray(row)
+        return _of_ray(row, tasks)
     if row.exit_code == _TIMED_OUT and "timeout" in row.entrypoint:
         return _failure(row, "", f"exit code {_TIMED_OUT}: {_EXIT_CODES[_TIMED_OUT]}", "")
     evidence = _evidence(row, log)
@@ -71,16 +85,16 @@ def _named(row: JobRow, log: LogWindow | None) -> Failure:
         found = choose(evidence, row.exit_code, row.entrypoint)
     if found and found.type:
         return _failure(row, found.type, _with_code(row, found), found.location)
-    return _of_exit(row, evidence, found)
+    return _of_exit(row, evidence, found, tasks)
 
 
-def _of_exit(row: JobRow, evidence: Evidence, found: Finding | None) -> Failure:
+def _of_exit(row: JobRow, evidence: Evidence, found: Finding | None, tasks: str) -> Failure:
     signal = signal_of(row.exit_code)
     if signal:
         name, meaning = _SIGNALS[signal]
         said = found.message if found else meaning
         return _failure(row, name, f"{said} (exit code {row.exit_code})", found.location if found else "")
-    said = (found.message if found else last_words(evidence)) or _EXIT_CODES.get(row.exit_code or 0, "")
+    said = (found.message if found else last_words(evidence)) or tasks or _EXIT_CODES.get(row.exit_code or 0, "")
     if row.exit_code is None:
         return _failure(row, "", said or "Ray gives no reason", "")
     ended = f"exit code {row.exit_code}"
@@ -96,8 +110,9 @@ def _failure(row: JobRow, kind: str, message: str, location: str) -> Failure:
     return Failure(message, row.error_type, kind, location)
 
 
-def _of_ray(row: JobRow) -> Failure:
-    cause = row.error_type and (_KNOWN.get(row.error_type) or f"Ray reports {row.error_type}")
+def _of_ray(row: JobRow, tasks: str) -> Failure:
+    known = row.error_type and (_KNOWN.get(row.error_type) or f"Ray reports {row.error_type}")
+    cause = "; ".join(part for part in (known, tasks) if part)
     if row.exit_code is None:
         return _failure(row, "", cause or "Ray gives no reason", "")
     ended = f"exit code {row.exit_code}"

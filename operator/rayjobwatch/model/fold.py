@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rayjobwatch.model.failure import failure_of
-from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, Job, JobRow, JobState
+from rayjobwatch.model.failure import failure_of, wants_tasks
+from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, Failure, Job, JobRow, JobState
 from rayjobwatch.model.observation import Listing, Observation
 from rayjobwatch.model.redaction.patterns import Patterns
 from rayjobwatch.model.state import WatchState
@@ -24,6 +24,7 @@ from rayjobwatch.model.text import clean_line
 
 MISSING_GRACE = timedelta(seconds=3)
 DRAIN_GRACE = timedelta(seconds=0.5)
+TASKS_GRACE = timedelta(seconds=2)
 UNCERTAIN_GRACE = timedelta(seconds=30)
 
 _STATES = {
@@ -158,7 +159,15 @@ def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observat
         # Only a listing of later on confirms it. A clock may have been set back.
         alive = max(since, seen.last_lines.get(row.id, since))
         return -UNCERTAIN_GRACE <= listing.time - alive < UNCERTAIN_GRACE
-    return row.id not in seen.complete_logs and _is_within(since, seen.now, DRAIN_GRACE)
+    if row.id not in seen.complete_logs and _is_within(since, seen.now, DRAIN_GRACE):
+        return True
+    return _is_within(since, seen.now, TASKS_GRACE) and awaits_tasks(row, seen)
+
+
+def awaits_tasks(row: JobRow, seen: Observation) -> bool:
+    """Whether the failed tasks of a terminal row's job may tell why it failed, and are not known yet."""
+    failed = _state_of(row) is JobState.FAILED and row.ray_job_id not in seen.tasks
+    return failed and wants_tasks(row, seen.windows.get(row.id))
 
 
 def _is_within(since: datetime, now: datetime, grace: timedelta) -> bool:
@@ -171,8 +180,12 @@ def _verdict(job: Job, row: JobRow, state: JobState, seen: Observation) -> Job:
         over,
         end_time=row.end_time,
         exit_code=row.exit_code,
-        failure=failure_of(row, seen.windows.get(row.id), seen.patterns) if state is JobState.FAILED else None,
+        failure=_failure(row, seen) if state is JobState.FAILED else None,
     )
+
+
+def _failure(row: JobRow, seen: Observation) -> Failure:
+    return failure_of(row, seen.windows.get(row.id), seen.patterns, seen.tasks.get(row.ray_job_id, ()))
 
 
 def _over(job: Job, state: JobState) -> Job:

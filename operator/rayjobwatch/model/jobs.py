@@ -29,7 +29,10 @@ UNCERTAIN_ERRORS = frozenset({"JOB_SUPERVISOR_ACTOR_DIED", "JOB_SUPERVISOR_ACTOR
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One row of Ray's job table. Times are UTC; `status` is Ray's own word."""
+    """One row of Ray's job table. Times are UTC; `status` is Ray's own word.
+
+    `ray_job_id` is Ray's id of the driver, empty as long as the job has not called `ray.init`.
+    """
 
     id: str
     status: str
@@ -40,6 +43,7 @@ class JobRow:
     start_time: datetime | None = None
     end_time: datetime | None = None
     exit_code: int | None = None
+    ray_job_id: str = ""
 
     @property
     def is_ghost(self) -> bool:

@@ -1,9 +1,10 @@
 """What was seen of a watch's dashboard at one moment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from rayjobwatch.model.cause.tasks import FailedTask
 from rayjobwatch.model.cause.window import LogWindow
 from rayjobwatch.model.jobs import JobRow
 from rayjobwatch.model.lens import Findings
@@ -53,6 +54,7 @@ class Observation:
     `last_contact`: when the dashboard answered last, for this watch or another.
     `complete_logs`: ids of the jobs whose log was read to the end (or is not followed at all). `windows`: what is kept
     of the logs, by job id, to find the cause of a failure in; `last_lines`: when their last lines were read;
+    `tasks`: those that failed, by Ray's id of the driver, where that was asked and answered;
     `findings`: what the watch's rules and values found in them; `patterns`: what it does not show.
     `head_ahead`: by how much the head's clock, which wrote the times of the rows, is ahead of `now`.
     """
@@ -68,5 +70,6 @@ class Observation:
     windows: Mapping[str, LogWindow] = field(default_factory=dict)
     last_lines: Mapping[str, datetime] = field(default_factory=dict)
     head_ahead: timedelta = timedelta(0)
+    tasks: Mapping[str, Sequence[FailedTask]] = field(default_factory=dict)
     findings: Mapping[str, Findings] = field(default_factory=dict)
     patterns: Patterns = NO_PATTERNS
