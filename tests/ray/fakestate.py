@@ -117,6 +117,10 @@ class ClusterState:
         if "applications" not in body:
             await exchange.send(400, "Traceback (most recent call last):\nValidationError: applications missing")
             return
+        routes = [route for app in body["applications"] if (route := app.get("route_prefix", "/")) is not None]
+        if len(routes) > len(set(routes)):
+            await exchange.send(400, 'ValueError: Found duplicate applications for route prefix "/".')
+            return
         kept = {name: app for name, app in self.applications.items() if app["source"] == "imperative"}
         for config in body["applications"]:
             kept[config["name"]] = application(config["name"]) | {"deployed_app_config": config}

@@ -15,6 +15,7 @@ from tests.ray.flavours import Caller, error_of, make_client
 
 if TYPE_CHECKING:
     from tests.ray.fakedashboard import FakeDashboard
+    from tests.ray.wire import Exchange
 
 
 @pytest.mark.requirement("N-01", "U-08", "D-07")
@@ -119,6 +120,46 @@ async def test_deleting_an_imperative_application_leaves_the_others(fake: FakeDa
     await client.delete_serve_application("b")
     assert set(fake.state.applications) == {"a", "c"}
     assert not [request for request in fake.requests if request.method == "DELETE"]
+
+
+@pytest.mark.requirement("V-03", "U-09")
+async def test_several_applications_are_deleted_at_once(fake: FakeDashboard, client: Caller) -> None:
+    sources = dict.fromkeys("ac", "declarative") | dict.fromkeys("bde", "imperative")
+    fake.state.applications = {name: application(name, source) for name, source in sources.items()}
+    fake.state.applications["c"]["deployed_app_config"]["route_prefix"] = "/"
+    deleted = await client.delete_serve_applications({"a", "b", "e", "gone"})
+    assert [(app.name, app.is_declarative) for app in deleted] == [("a", True), ("b", False), ("e", False)]
+    assert set(fake.state.applications) == {"c", "d"}
+    assert len(fake.state.serve_puts) == 2  # one to take over what is imperative
+    assert await client.delete_serve_applications({"a", "b"}) == []
+    assert len(fake.state.serve_puts) == 2
+
+
+@pytest.mark.requirement("V-03")
+@pytest.mark.parametrize("source", ["declarative", "imperative"])
+async def test_an_application_that_is_being_deleted_is_not_put_again(
+    fake: FakeDashboard, client: Caller, source: str
+) -> None:
+    fake.state.applications = {"a": application("a", source, "DELETING"), "b": application("b")}
+    await client.delete_serve_application("a", wait=None)
+    assert [app.status for app in await client.delete_serve_applications(["a"], wait=None)] == ["DELETING"]
+    assert fake.state.serve_puts == []
+    error = await error_of(client.delete_serve_applications(["a"], wait=0.1))
+    assert error.status_code == 408
+
+
+@pytest.mark.requirement("V-03")
+async def test_what_is_deployed_while_an_application_is_taken_over_stays(fake: FakeDashboard, client: Caller) -> None:
+    fake.state.applications = {"a": application("a", "imperative")}
+
+    async def put(exchange: Exchange) -> None:
+        await fake.state._serve_put(exchange)
+        if len(fake.state.serve_puts) == 1:
+            fake.state.applications["new"] = application("new")
+
+    fake.on("PUT", "/api/serve/applications/", put)
+    await client.delete_serve_application("a")
+    assert set(fake.state.applications) == {"new"}
 
 
 @pytest.mark.requirement("V-03", "E-03")

@@ -7,6 +7,7 @@ import json
 import time
 import tracemalloc
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -185,6 +186,36 @@ async def test_a_deleted_job_is_gone(fake: FakeDashboard, client: Caller) -> Non
     await client.delete_job("j")
     assert (await error_of(client.get_job("j"))).status_code == 404
     assert await client.list_jobs() == []
+
+
+@pytest.mark.requirement("J-18")
+@pytest.mark.parametrize(
+    ("date", "deleted"),
+    [
+        ("Sat, 21 Nov 2026 11:00:00 GMT", True),
+        ("Sat, 21 Nov 2026 10:49:59 GMT", False),
+        ("Sat, 21 Nov 2026 09:00:00 GMT", False),  # a clock that was set back
+        ("", False),
+        ("yesterday", False),
+    ],
+)
+async def test_a_record_is_deleted_at_an_age_by_the_heads_clock_alone(
+    fake: FakeDashboard, client: Caller, date: str, deleted: bool
+) -> None:
+    job = fake.add_job("j")
+    job.row["end_time"] = int(datetime(2026, 11, 21, 10, tzinfo=UTC).timestamp() * 1000)
+
+    async def dated(exchange: Exchange) -> None:
+        await exchange.send(200, json.dumps(job.json()), {"Date": date})
+
+    fake.on("GET", "/api/jobs/j", dated)
+    if deleted:
+        await client.delete_job("j", min_age=3000)
+    else:
+        error = await error_of(client.delete_job("j", min_age=3000))
+        assert (error.status_code, type(error).__name__) == (400, "JobStateError")
+    assert job.deleted is deleted
+    assert (await error_of(client.delete_job("j", min_age=-1))).status_code == 400
 
 
 @pytest.mark.requirement("J-14")

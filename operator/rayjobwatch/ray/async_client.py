@@ -97,9 +97,12 @@ class AsyncRayClient(ClientBase):
         """Ask Ray to stop a job: SIGTERM, after 3 s SIGKILL. Return `job_id`, its `status` now, and `stopped`: True."""
         return await self._runner.run(jobs.stop_job(job_id))
 
-    async def delete_job(self, job_id: str) -> None:
-        """Delete the record of a job that is over (400 if it is not)."""
-        return await self._runner.run(jobs.delete_job(job_id))
+    async def delete_job(self, job_id: str, *, min_age: float | None = None) -> None:
+        """Delete the record of a job that is over (400 if it is not).
+
+        min_age: seconds, by the head's clock, that the job must have been over (400 if it was not).
+        """
+        return await self._runner.run(jobs.delete_job(job_id, min_age))
 
     async def wait_until_status(
         self,
@@ -290,6 +293,15 @@ class AsyncRayClient(ClientBase):
     async def delete_serve_application(self, name: str, *, wait: float | None = 30.0) -> None:
         """Delete one application, declarative or not, while the others go on serving; 404 if there is none."""
         return await self._runner.run(serve.delete_application(name, wait, CLOCK))
+
+    async def delete_serve_applications(
+        self, names: Collection[str], *, wait: float | None = 30.0
+    ) -> list[ServeApplication]:
+        """Delete those of `names` that there are, all at once, while the others go on serving.
+
+        Return them as they were before. The notes at `delete_serve_application` hold.
+        """
+        return await self._runner.run(serve.delete_applications(names, wait, CLOCK))
 
     # Life
 

@@ -112,12 +112,13 @@ class RayClient(ClientBase):
         """
         return self._runner.run(jobs.stop_job(job_id))
 
-    def delete_job(self, job_id: str) -> None:
+    def delete_job(self, job_id: str, *, min_age: float | None = None) -> None:
         """Delete the record of a job that is over (400 if it is not).
 
+        min_age: seconds, by the head's clock, that the job must have been over (400 if it was not).
         For a job that ended in the last seconds this takes 1.2 s more: Ray may write the record again.
         """
-        return self._runner.run(jobs.delete_job(job_id))
+        return self._runner.run(jobs.delete_job(job_id, min_age))
 
     def wait_until_status(
         self,
@@ -326,6 +327,13 @@ class RayClient(ClientBase):
         wait: seconds to wait until it is gone (408), None for not at all. The note at `deploy_serve_application` holds.
         """
         return self._runner.run(serve.delete_application(name, wait, CLOCK))
+
+    def delete_serve_applications(self, names: Collection[str], *, wait: float | None = 30.0) -> list[ServeApplication]:
+        """Delete those of `names` that there are, all at once, while the others go on serving.
+
+        Return them as they were before. The notes at `delete_serve_application` hold.
+        """
+        return self._runner.run(serve.delete_applications(names, wait, CLOCK))
 
     # Life
 

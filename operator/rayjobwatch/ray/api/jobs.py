@@ -23,6 +23,7 @@ from rayjobwatch.ray.plan import (
 
 TERMINAL: Final = frozenset({JobStatus.SUCCEEDED, JobStatus.STOPPED, JobStatus.FAILED})
 _RAY_LOOKS_EVERY: Final = 1.2
+_MONITOR_WRITES_FOR: Final = 4.0  # until then Ray's monitor of the job may write the record again
 _BORNE: Final = 30.0
 
 
@@ -70,28 +71,33 @@ def _already_over(job: JobDetails, operation: str) -> JobStateError:
     return JobStateError(f"{operation}: the job is already {job.status}")
 
 
-def delete_job(job_id: str) -> Plan[None]:
+def delete_job(job_id: str, min_age: float | None = None) -> Plan[None]:
     """Delete the record of a job that is over; see the client's method."""
     operation = f"delete_job({job_id!r})"
+    if min_age is not None:
+        check_seconds(min_age, "min_age")
     path = f"/api/jobs/{check_id(job_id)}"
     response = yield from send(Request(operation=operation, path=path))
     job = job_of(json_of(response, operation), operation)
     check_submitted(job, operation)
     if not job.status.is_terminal:
         raise JobStateError(f"{operation}: the job is {job.status}; only a job that is over can be deleted")
+    age = _age(job, response)
+    if min_age is not None and (age is None or age < min_age):
+        raise JobStateError(f"{operation}: the job is not over for {min_age:g} s yet")
     delete = Request(operation=operation, method="DELETE", path=path)
     yield from send(delete)
-    if _just_ended(job, response):
+    if age is None or abs(age) < _MONITOR_WRITES_FOR:
         yield from _stay_deleted(delete)
 
 
-def _just_ended(job: JobDetails, response: Response) -> bool:
-    """Whether Ray's monitor of the job may still be about to write the record again."""
+def _age(job: JobDetails, response: Response) -> float | None:
+    """Return for how many seconds the job is over, by the server's clock alone; None where it does not say."""
     try:
         now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
     except ValueError:
-        return True
-    return job.end_time is not None and abs(now - job.end_time / 1000) < 4
+        return None
+    return None if job.end_time is None else now - job.end_time / 1000
 
 
 def _stay_deleted(delete: Request) -> Plan[None]:
