@@ -7,6 +7,15 @@ import sys
 from rayjobwatch import cli
 from rayjobwatch.engine import crash
 
+# Where one that cleans up after jobs may die; test_crash.py has the others.
+CLEAN_UP_PLACES = [
+    "before the applications are deleted",
+    "after the applications are deleted",
+    "before the record is deleted",
+    "after the record is deleted",
+    "before the watch is deleted",
+]
+
 
 def die_at(place: str) -> None:
     """Have this process killed at `place`."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster.conftest import ROOT
 from tests.cluster.controller import Controller, Program
+from tests.cluster.crashing import CLEAN_UP_PLACES
 from tests.cluster.test_stop import SLEEPING, STOP, patch
 from tests.cluster.watches import Watches, polled
 from tests.localcluster import raycluster
@@ -34,7 +35,7 @@ CRASHES = 2
 def test_every_place_is_tried() -> None:
     sources = (ROOT / "operator" / "rayjobwatch").rglob("*.py")
     said = {place for source in sources for place in re.findall(r'reached\(f?"([^"]+)"\)', source.read_text())}
-    assert said == {place for place in PLACES if not place.startswith("finalizer")} | {
+    assert said == {place for place in (*PLACES, *CLEAN_UP_PLACES) if not place.startswith("finalizer")} | {
         "finalizer {'put on' if present else 'taken off'}"
     }
 

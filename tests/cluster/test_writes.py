@@ -12,6 +12,7 @@ from tests.localcluster.rayhead import RayHead
 pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(120)]
 
 USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{SERVICE_ACCOUNT}"
+DELETION = ("delete", "rayjobwatch.dev", "rayjobwatches", "")  # of a watch whose spec has a time to live
 FINALIZER = ("patch", "rayjobwatch.dev", "rayjobwatches", "")
 ALLOWED = {
     ("patch", "rayjobwatch.dev", "rayjobwatches", "status"),
@@ -23,7 +24,7 @@ def test_the_audit_log_shows_no_other_write(control_plane: ControlPlane, watches
     name = f"job-{uuid4().hex[:8]}"
     watches.apply(name, ray_head.submit("exit 1", submission_id=name))
     watches.wait(name)
-    assert {write for write, _ in _writes(control_plane)} - {FINALIZER} == ALLOWED
+    assert {write for write, _ in _writes(control_plane)} - {FINALIZER, DELETION} == ALLOWED
 
 
 def test_only_a_watch_that_is_to_do_something_first_gets_a_finalizer(
@@ -62,7 +63,10 @@ def test_the_rights_of_the_controller_allow_no_other_write(control_plane: Contro
         ("update", "rayclusters"),
         ("patch", "rayclusters/status"),
         ("update", "rayjobwatches"),
-        ("delete", "rayjobwatches"),
+        ("deletecollection", "rayjobwatches"),
+        ("delete", "rayclusters"),
+        ("delete", "rayjobs"),
+        ("get", "rayservices"),
         ("get", "secrets"),
         ("create", "pods"),
     ]:

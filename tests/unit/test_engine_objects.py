@@ -4,6 +4,7 @@ from typing import Any
 
 from rayjobwatch.engine.objects import Objects, cluster_part, watch_part
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body
+from rayjobwatch.model.serve import owning_ray_service
 
 KEY = ("ml", "train")
 
@@ -86,3 +87,17 @@ def test_of_a_raycluster_only_what_leads_to_its_dashboard_counts() -> None:
     kept = objects.get(("ml", "shared"))
     assert kept is not None
     assert "workerGroupSpecs" not in kept["spec"]
+
+
+def test_to_whom_a_cluster_belongs_is_kept_and_is_news() -> None:
+    objects = Objects(RAY_CLUSTERS, "RayCluster", cluster_part)
+    meta = {"name": "shared", "namespace": "ml", "uid": "u1", "labels": {"team": "nlp"}}
+    assert objects.seen({"metadata": {**meta, "resourceVersion": "1"}})
+    owned = {"labels": {"team": "nlp", "ray.io/originated-from-crd": "RayService"}}
+    assert objects.seen({"metadata": {**meta, **owned, "resourceVersion": "2"}})
+    owner = {"ownerReferences": [{"kind": "RayService", "name": "llm", "uid": "u2", "controller": True}]}
+    assert objects.seen({"metadata": {**meta, **owned, **owner, "resourceVersion": "3"}})
+    kept = objects.get(("ml", "shared"))
+    assert kept is not None
+    assert kept["metadata"]["labels"] == {"ray.io/originated-from-crd": "RayService"}
+    assert owning_ray_service(kept) == "llm"

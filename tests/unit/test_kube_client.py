@@ -23,7 +23,7 @@ from rayjobwatch.kube.client import (
     Resource,
     load_configuration,
 )
-from rayjobwatch.kube.watches import write_status
+from rayjobwatch.kube.watches import delete_watch, write_status
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,18 @@ async def test_a_refusal_says_what_the_api_server_said(
     assert (caught.value.status, caught.value.reason) == (status, reason)
     assert says in str(caught.value)
     assert len(server.requests) == 1
+
+
+async def test_a_watch_is_deleted_only_as_it_is_known(server: Server, client: KubeClient) -> None:
+    watch = {"metadata": {"name": "train", "namespace": "ml", "uid": "u1", "resourceVersion": "7", "generation": 2}}
+    server.answers = [(200, '{"kind": "Status", "status": "Success"}'), (409, '{"reason": "Conflict"}')]
+    await delete_watch(client, watch)
+    ((method, path, _, body),) = server.requests
+    assert (method, path) == ("DELETE", "/apis/rayjobwatch.dev/v1alpha1/namespaces/ml/rayjobwatches/train")
+    assert json.loads(body)["preconditions"] == {"uid": "u1", "resourceVersion": "7"}
+    with pytest.raises(KubeError) as caught:
+        await delete_watch(client, watch)
+    assert caught.value.status == 409
 
 
 async def test_an_expired_token_is_read_anew_from_the_kubeconfig(server: Server, tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from rayjobwatch.model.jobs import Failure, Job, JobRow, JobState, StopCause, St
 from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.observation import Cluster, Problem
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.records import Deletion, RecordState
 from rayjobwatch.model.rules import RuleState
+from rayjobwatch.model.servestate import Application, CleanUp, ServeState
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored, status_of
 from rayjobwatch.model.values import Value
@@ -26,7 +28,12 @@ T = TypeVar("T")
 SCHEMA = status_schema()
 
 # What the first poll of the new process sees anew, and waits that then begin again.
-SEEN_ANEW = {WatchState: ("problem", "unreachable", "reachable"), Job: ("missing_since", "ending_since", "ending")}
+SEEN_ANEW = {
+    WatchState: ("problem", "unreachable", "reachable"),
+    Job: ("missing_since", "ending_since", "ending"),
+    RecordState: ("failures", "due"),
+    ServeState: ("failures", "due", "is_empty"),
+}
 
 # Short and clean already: status cuts and cleans texts, and what was cut does not come back. Three such jobs leave
 # room for their tails. An absent text is None or empty, never both for one field.
@@ -47,6 +54,8 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     tuple[str, ...]: st.lists(_TEXT, max_size=4).map(tuple),
     JobState: st.sampled_from(JobState),
     StopCause: st.sampled_from(StopCause),
+    Deletion: st.sampled_from(Deletion),
+    CleanUp: st.sampled_from(CleanUp),
     Reason: st.sampled_from(Reason),
     LogWindow: st.just(EMPTY_WINDOW),  # filled again with the tail
 }
@@ -74,6 +83,9 @@ _NAMES = st.text("ab-", min_size=1, max_size=3)
 VALUES[Mapping[str, RuleState]] = st.dictionaries(_NAMES, anything(RuleState), max_size=2)
 VALUES[Mapping[str, Value]] = st.dictionaries(_NAMES, anything(Value), max_size=2)
 VALUES[Mapping[str, Findings]] = st.just({})  # those of the jobs, see below
+VALUES[RecordState] = anything(RecordState)
+VALUES[tuple[Application, ...]] = st.lists(anything(Application), max_size=3, unique_by=lambda one: one.name).map(tuple)
+VALUES[ServeState] = anything(ServeState)
 VALUES[Mapping[str, Job]] = st.lists(anything(Job), max_size=3, unique_by=lambda job: job.id).map(_by_id)
 
 
@@ -95,6 +107,6 @@ def test_every_field_that_is_not_seen_anew_comes_back(
     digests = dict(zip(state.jobs, logs, strict=False))
     status = status_of(state, digests, tail_lines=100, previous={}, generation=1, now=T0)
     assert not list(faults(status, SCHEMA))
-    jobs = {id_: _kept(job) for id_, job in state.jobs.items()}
-    known = replace(_kept(state), jobs=jobs, last_contact=state.stale_since)
+    jobs = {id_: replace(_kept(job), record=_kept(job.record)) for id_, job in state.jobs.items()}
+    known = replace(_kept(state), jobs=jobs, serve=_kept(state.serve), last_contact=state.stale_since)
     assert restored(json.loads(json.dumps(status))) == (known, digests)

@@ -18,6 +18,7 @@ from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import EventReason, Reason
+from rayjobwatch.model.servestate import CleanUp, ServeState
 from rayjobwatch.model.spec import StopSpec, WatchSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.stop import LONGEST_PAUSE, NOT_STOPPABLE, STILL_RUNNING
@@ -262,4 +263,15 @@ def test_without_a_wish_nothing_is_stopped(job: Job, deleted: bool, seconds: int
     ],
 )
 def test_when_a_deleted_watch_is_let_go(state: WatchState, seconds: float, goes: bool) -> None:
-    assert deletion.may_go(state, T0, at(seconds)) is goes
+    assert deletion.may_go(state, spec(stopping(onDeletion=True)), T0, at(seconds)) is goes
+
+
+@pytest.mark.parametrize(
+    ("clean_up", "seconds", "goes"),
+    [(CleanUp.NONE, 0, True), (CleanUp.DONE, 0, True), (CleanUp.PENDING, 59, False), (CleanUp.PENDING, 60, True)],
+)
+def test_a_deleted_watch_waits_for_its_clean_up_and_for_no_job_that_is_not_to_be_stopped(
+    clean_up: CleanUp, seconds: float, goes: bool
+) -> None:
+    state = state_of(running(), serve=ServeState(clean_up, T0))
+    assert deletion.may_go(state, spec(NOTHING), T0, at(seconds)) is goes

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rayjobwatch.kube.client import Body, Resource
+from rayjobwatch.model.serve import ORIGIN_LABELS
 
 Key = tuple[str, str]
 
@@ -71,10 +72,17 @@ def cluster_part(body: Body) -> Body:
     spec, status = body.get("spec") or {}, body.get("status") or {}
     head = {"headService": (spec.get("headGroupSpec") or {}).get("headService")}
     return {
-        "metadata": _metadata(body),
+        "metadata": _metadata(body) | _origin(body["metadata"]),
         "spec": {"suspend": spec.get("suspend"), "headGroupSpec": head},
         "status": {name: status[name] for name in ("state", "head", "conditions") if name in status},
     }
+
+
+def _origin(meta: Body) -> Body:
+    """Return what says to whom a RayCluster belongs; see `model.serve`."""
+    owners = [{"kind": owner.get("kind"), "name": owner.get("name")} for owner in meta.get("ownerReferences") or []]
+    labels = {name: value for name, value in (meta.get("labels") or {}).items() if name in ORIGIN_LABELS}
+    return {name: value for name, value in (("ownerReferences", owners), ("labels", labels)) if value}
 
 
 def _metadata(body: Body, *more: str) -> Body:

@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 from rayjobwatch.engine.crash import reached
 from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.objects import Objects
+from rayjobwatch.engine.recordkeeper import RecordKeeper
 from rayjobwatch.engine.sessions import Sessions
 from rayjobwatch.engine.targets import Target, Targets
 from rayjobwatch.engine.teller import Note, Teller
 from rayjobwatch.engine.watch import LOG_GRACE, Watch, without_logs, without_rules
 from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient, KubeError
 from rayjobwatch.kube.recorder import Recorder
-from rayjobwatch.kube.watches import has_finalizer, set_finalizer, write_status
-from rayjobwatch.model import deletion, pace
+from rayjobwatch.kube.watches import delete_watch, has_finalizer, set_finalizer, write_status
+from rayjobwatch.model import deletion, pace, retention, serve
 from rayjobwatch.model.decide import decide, seconds_to_next
-from rayjobwatch.model.events import not_waited_for
+from rayjobwatch.model.events import clean_up_not_waited_for, not_waited_for
 from rayjobwatch.model.fold import fold
 from rayjobwatch.model.spec import InvalidSpecError, parse_spec
 from rayjobwatch.model.status import refused
@@ -56,6 +57,7 @@ class Reconciler:
         self._again = again
         self._clock = clock
         self._sessions = Sessions(news, self._log_moved)
+        self._records = RecordKeeper(client, lambda key: news(key, True))
         self._watches: dict[WatchKey, Watch] = {}
         self._unsure: set[WatchKey] = set()
         self._at_work: set[WatchKey] = set()
@@ -82,6 +84,7 @@ class Reconciler:
     async def close(self) -> None:
         """Close all sessions."""
         await self._teller.close()
+        await self._records.close()
         await self._sessions.close()
 
     async def reconcile(self, key: WatchKey) -> None:
@@ -108,6 +111,7 @@ class Reconciler:
         watch = self._watches.get(key)
         if watch and (body is None or _uid(body) != _uid(watch.body)):
             self._leave(key, watch)
+            self._records.forget(key)
             del self._watches[key]
             watch = None
         if body is None or watch is None:
@@ -148,11 +152,15 @@ class Reconciler:
         watch.deleted = watch.deleted or now
         told = parse_rfc3339(watch.body["metadata"]["deletionTimestamp"]) or now
         since = min(told, watch.deleted)
-        if not deletion.may_go(watch.state, since, now):
+        if watch.spec is None:
+            return
+        if not deletion.may_go(watch.state, watch.spec, since, now):
             self._again(key, max(0.1, deletion.seconds_left(since, now)))
             return
-        for job in deletion.jobs_left(watch.state):
+        for job in deletion.jobs_left(watch.state, watch.spec):
             await self._recorder.record(watch.body, not_waited_for(job))
+        if watch.state.serve.is_pending:
+            await self._recorder.record(watch.body, clean_up_not_waited_for(watch.state.serve))
         await self._set_finalizer(key, watch, present=False)
 
     def _read_anew(self, key: WatchKey, error: KubeError) -> None:
@@ -172,7 +180,7 @@ class Reconciler:
         watch.state = fold(watch.state, watch.spec.jobs.ids, seen)
         watch.ask_for_tasks(seen)
         watch.forget_others()
-        moment = watch.moment(now)
+        moment = watch.moment(now, target, self._records)
         watch.state = decide(watch.state, watch.spec, moment)
         if (seconds := seconds_to_next(watch.state, watch.spec, moment)) < math.inf:
             self._again(key, seconds)
@@ -190,14 +198,39 @@ class Reconciler:
             status["eventsPending"] = True
             self._again(key, EVENTS_AGAIN_SECONDS)
         await self._write(key, watch, status, urgent=changed)
-        self._act(watch)
+        self._act(key, watch, now)
+        await self._expire(key, watch, now)
 
-    def _act(self, watch: Watch) -> None:
+    def _act(self, key: WatchKey, watch: Watch, now: datetime) -> None:
         """Carry out what is decided, once that is written down."""
-        if watch.session is None or watch.state.trouble or watch.told is not watch.state:
+        session, state = watch.session, watch.state
+        if state.problem or watch.told is not state:
             return
-        for ask in watch.take_asks():
-            watch.session.stop(ask)
+        if session is None:
+            if watch.is_acting:
+                self._again(key, 0.0)  # it was done, and needs its dashboard once more
+            return
+        for ask in watch.take_asks() if not state.unreachable else ():
+            session.stop(ask)
+        if step := serve.next_step(state.serve, now):
+            session.clean_ups.ask(key, step, state.serve.session)
+        self._records.ask(key, session, watch.wishes(now))
+
+    async def _expire(self, key: WatchKey, watch: Watch, now: datetime) -> None:
+        """Delete a watch that was kept for as long as it was to be."""
+        finished = watch.finished_time
+        if watch.spec is None or finished is None or watch.is_deleted or watch.told is not watch.state:
+            return
+        seconds = retention.expires_in(watch.state, finished, watch.spec.retention, now)
+        if seconds > 0:
+            if seconds < math.inf:
+                self._again(key, seconds)
+            return
+        reached("before the watch is deleted")
+        try:
+            await delete_watch(self._client, watch.body)
+        except KubeError as error:
+            self._read_anew(key, error)
 
     def _wait(self, watch: Watch, status: Body, *, changed: bool) -> float:
         """Return how long to wait with what there is to tell and to write."""
@@ -261,6 +294,7 @@ class Reconciler:
             return
         due = watch.written + pace.log_write_pause(len(self._at_work)) - self._clock()
         if not urgent and due > 0:
+            watch.told = watch.state  # of which only logs are not written
             self._again(key, due)
             return
         began = self._clock()

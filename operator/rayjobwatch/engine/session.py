@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from rayjobwatch.engine import tasks
+from rayjobwatch.engine.cleanups import CleanUps
 from rayjobwatch.engine.failedtasks import Failed, FailedTasks
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
@@ -37,9 +38,10 @@ class ClusterSession:
         self._moved = moved
         self._open: dict[WatchKey, Mapping[str, OpenJob]] = {}
         client = AsyncRayClient(dashboard.url, timeout=TIMEOUT, agents=self._may_ask_agent)
-        self._client = client
+        self.client = client
         self._poller = Poller(client, self._open_jobs, self._heard)
         self._logs = Logs(client, self.job, self._log_told)
+        self.clean_ups = CleanUps(client, lambda key: self._news(key, True))
         self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
         self._failed = FailedTasks(client, self._tasks_told)
         self._polling = tasks.start(f"poll {dashboard.url}", self._poller.run)
@@ -116,7 +118,7 @@ class ClusterSession:
     @property
     def head_ahead(self) -> timedelta:
         """By how much the head's clock is ahead of ours."""
-        return timedelta(seconds=self._client.server_ahead)
+        return timedelta(seconds=self.client.server_ahead)
 
     def stop(self, ask: Ask) -> None:
         """Ask Ray to stop a job, if it is still that run of it; `stop_answer` says what came of it."""
@@ -134,8 +136,13 @@ class ClusterSession:
         """Return the tasks that failed, none where Ray did not answer; None while that is not known."""
         return self._failed.answer(ray_job_id)
 
+    def awaits(self, job_id: str) -> bool:
+        """Whether any watch waits for news of a job."""
+        return any(job_id in jobs for jobs in self._open.values())
+
     def leave(self, key: WatchKey) -> None:
         """Do nothing more for `key`."""
+        self.clean_ups.forget(key)
         self._open.pop(key, None)
         self._logs.leave(key)
 
@@ -144,8 +151,9 @@ class ClusterSession:
         await tasks.stop(self._polling)
         await self._stops.close()
         await self._failed.close()
+        await self.clean_ups.close()
         await self._logs.close()
-        await self._client.aclose()
+        await self.client.aclose()
 
     def _may_ask_agent(self, address: str) -> bool:
         host = self.dashboard.agent_host

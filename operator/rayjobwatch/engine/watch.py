@@ -9,10 +9,12 @@ from rayjobwatch.engine.failedtasks import Failed
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow
 from rayjobwatch.engine.objects import key_of
+from rayjobwatch.engine.recordkeeper import RecordKeeper, Wish
 from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.engine.stops import Ask
 from rayjobwatch.engine.targets import Target
 from rayjobwatch.kube.client import Body
+from rayjobwatch.model import retention
 from rayjobwatch.model.cause.window import EMPTY_WINDOW
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.events import EventNote, events_of, surely_told
@@ -25,9 +27,11 @@ from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.observation import Observation
 from rayjobwatch.model.pace import FIRST_WRITE
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.serve import owning_ray_service
 from rayjobwatch.model.spec import LogsSpec, Protocol, RuleSpec, WatchSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored, status_of
+from rayjobwatch.model.times import parse_rfc3339
 
 # How long a log is read on after its job's end before its digest is left incomplete.
 LOG_GRACE = timedelta(minutes=2)
@@ -42,7 +46,8 @@ class Watch:
     `status` is what was last read or written, `told` the state that it speaks of and whose Events were posted;
     `unlisted_since` is since when its open jobs are waited for to be listed for the first time, `changed_since` since
     when its state differs from what was told. `attempts` are those to stop jobs that this process has carried out,
-    by job id; `deleted` is since when it knows that the watch is being deleted.
+    by job id; `deleted` is since when it knows that the watch is being deleted, `head_ahead` by how much the head's
+    clock was ahead of ours when there was a session last.
     """
 
     body: Body
@@ -59,6 +64,7 @@ class Watch:
     over_since: dict[str, datetime] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
     deleted: datetime | None = None
+    head_ahead: timedelta = timedelta(0)
 
     @classmethod
     def from_body(cls, body: Body, now: datetime) -> "Watch":
@@ -103,16 +109,28 @@ class Watch:
         """Whether the object is being deleted."""
         return "deletionTimestamp" in self.body["metadata"]
 
-    def moment(self, now: datetime) -> Moment:
-        """Return what a decision at `now` needs beside the state."""
-        session = self.session
+    def moment(self, now: datetime, target: Target, records: RecordKeeper) -> Moment:
+        """Return what a decision at `now` needs beside the state; what is told once is told to this one."""
+        session, key = self.session, key_of(self.body)
+        self.head_ahead = session.head_ahead if session else self.head_ahead
         answers = {job_id: session.stop_answer(job_id) for job_id in self.attempts} if session else {}
         return Moment(
             now=now,
-            head_ahead=session.head_ahead if session else timedelta(0),
+            head_ahead=self.head_ahead,
             deleted=self.is_deleted,
             answers={job_id: answer for job_id, answer in answers.items() if answer is not None},
+            serve=session.clean_ups.take_answer(key) if session else None,
+            serve_asked=session is not None and session.clean_ups.is_asking(key),
+            records=records.take_answers(key),
+            records_asked=records.is_asking(key),
+            unread=self._unread(now),
+            ray_service=owning_ray_service(target.cluster) if target.cluster else "",
         )
+
+    def _unread(self, now: datetime) -> set[str]:
+        """Return the jobs whose log is still to be read, where anybody asks for that."""
+        is_asked = self.spec is not None and self.spec.retention.delete_record_after_seconds is not None
+        return {follow.job_id for follow in self.wanted_logs(now)} if is_asked else set()
 
     def take_asks(self) -> list[Ask]:
         """Return the attempts to stop jobs that stand in status and are still to be carried out, as carried out."""
@@ -147,7 +165,12 @@ class Watch:
     def first_listing_in(self, clock: float) -> float:
         """Return how long to wait with the first word: until then the jobs are listed, most likely."""
         session = self.session
-        if session is None or session.unreachable or session.listing_for(key_of(self.body), self.open_ids):
+        if (
+            session is None
+            or session.unreachable
+            or not self.open_ids
+            or session.listing_for(key_of(self.body), self.open_ids)
+        ):
             self.unlisted_since = None
             return 0.0
         if self.unlisted_since is None:
@@ -180,7 +203,25 @@ class Watch:
     def is_done(self, now: datetime) -> bool:
         """Whether nothing more is to be learnt: all jobs are over and their logs are read."""
         finished = self.spec is not None and set(self.spec.jobs.ids) == set(self.state.jobs) and self.state.is_finished
-        return finished and not self.wanted_logs(now)
+        return finished and not self.is_acting and not self.wanted_logs(now)
+
+    @property
+    def is_acting(self) -> bool:
+        """Whether something is being done that no job waits for."""
+        return self.state.serve.is_pending or bool(retention.pending_jobs(self.state))
+
+    @property
+    def finished_time(self) -> datetime | None:
+        """Since when status says that the watch is finished."""
+        finished = (item for item in self.status.get("conditions") or [] if item.get("type") == "Finished")
+        condition: Mapping[str, Any] = next(finished, {})
+        return parse_rfc3339(condition.get("lastTransitionTime")) if condition.get("status") == "True" else None
+
+    def wishes(self, now: datetime) -> list[Wish]:
+        """Return the records that are to be deleted now."""
+        age = self.spec.retention.delete_record_after_seconds if self.spec else None
+        due = retention.due_jobs(self.told, now) if age is not None else []
+        return [Wish(job.id, job.session, job.start_time, age or 0.0) for job in due]
 
     def wanted_logs(self, now: datetime) -> dict[Follow, Heard]:
         """Return the logs to follow now, each with what is known of it."""

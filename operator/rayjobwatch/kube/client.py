@@ -51,6 +51,7 @@ class Resource:
 
 RAY_JOB_WATCHES = Resource("rayjobwatch.dev", "v1alpha1", "rayjobwatches")
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
+RAY_JOBS = Resource("ray.io", "v1", "rayjobs")
 SERVICES = Resource("", "v1", "services")
 EVENTS = Resource("", "v1", "events")
 
@@ -142,6 +143,11 @@ class KubeClient:
         """Change an object by a JSON merge patch."""
         path = resource.path(namespace, name)
         return await self._request("PATCH", path, body=body, content="application/merge-patch+json")
+
+    async def delete(self, resource: Resource, namespace: str, name: str, preconditions: Body) -> None:
+        """Delete an object, if it is still as `preconditions` (its uid, its resourceVersion) say: 409 if it is not."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        await self._request("DELETE", resource.path(namespace, name), body=options)
 
     async def _request(self, method: str, path: str, **more: Any) -> Body:
         try:

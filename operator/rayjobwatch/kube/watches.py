@@ -1,4 +1,4 @@
-"""RayJobWatches on the API server: writing their status by server-side apply, and our finalizer."""
+"""RayJobWatches on the API server: their status by server-side apply, our finalizer, and their deletion."""
 
 from typing import Any
 
@@ -43,3 +43,13 @@ async def set_finalizer(client: KubeClient, watch: Body, *, present: bool) -> Bo
         "finalizers": [*others, FINALIZER] if present else others,
     }
     return await client.merge(RAY_JOB_WATCHES, meta["namespace"], meta["name"], {"metadata": change})
+
+
+async def delete_watch(client: KubeClient, watch: Body) -> None:
+    """Delete `watch` just as it is.
+
+    Raises `KubeError` with status 409 when the object has changed since, 404 when it is gone.
+    """
+    meta = watch["metadata"]
+    preconditions = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+    await client.delete(RAY_JOB_WATCHES, meta["namespace"], meta["name"], preconditions)

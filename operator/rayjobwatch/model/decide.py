@@ -5,9 +5,7 @@ engine writes that down and then carries out the attempts that this process has 
 dies in between, at any line, leaves an attempt that the next one makes again. Every action is safe to make twice.
 """
 
-import math
-
-from rayjobwatch.model import stop
+from rayjobwatch.model import retention, serve, stop
 from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.model.state import WatchState
@@ -15,9 +13,15 @@ from rayjobwatch.model.state import WatchState
 
 def decide(state: WatchState, spec: WatchSpec, moment: Moment) -> WatchState:
     """Return `state` with what `spec` wants to be done now."""
-    return stop.with_orders(state, spec.stop, moment)
+    state = stop.with_orders(state, spec.stop, moment)
+    state = serve.with_clean_up(state, spec.serve, moment)
+    return retention.with_records(state, spec.retention, moment)
 
 
 def seconds_to_next(state: WatchState, spec: WatchSpec, moment: Moment) -> float:
     """Return how long until there is something to decide that no news tells of; `math.inf`: never."""
-    return min(math.inf, stop.seconds_to_next(state, spec.stop, moment))
+    return min(
+        stop.seconds_to_next(state, spec.stop, moment),
+        serve.seconds_to_next(state, moment),
+        retention.seconds_to_next(state, spec.retention, moment),
+    )

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.model.state import WatchState
 
 # Then it is let go whatever is left to do: nobody's `kubectl delete` hangs because of us.
@@ -19,16 +20,18 @@ _HOPELESS = {
 }
 
 
-def jobs_left(state: WatchState) -> list[Job]:
+def jobs_left(state: WatchState, spec: WatchSpec) -> list[Job]:
     """Return the jobs that are still to be stopped."""
-    return [job for job in state.jobs.values() if job.seen and not job.state.is_over and not job.is_driver]
+    jobs = state.jobs.values() if spec.stop.on_deletion else ()
+    return [job for job in jobs if job.seen and not job.state.is_over and not job.is_driver]
 
 
-def may_go(state: WatchState, deleted: datetime, now: datetime) -> bool:
+def may_go(state: WatchState, spec: WatchSpec, deleted: datetime, now: datetime) -> bool:
     """Whether a watch that was `deleted` then is let go now."""
     if state.problem and state.problem.reason in _HOPELESS:
         return True
-    return (bool(state.reachable or state.is_finished) and not jobs_left(state)) or seconds_left(deleted, now) <= 0
+    stopped = not spec.stop.on_deletion or (bool(state.reachable or state.is_finished) and not jobs_left(state, spec))
+    return (stopped and not state.serve.is_pending) or seconds_left(deleted, now) <= 0
 
 
 def seconds_left(deleted: datetime, now: datetime) -> float:

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from rayjobwatch.model.deletion import LONGEST
 from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.reasons import EventReason
+from rayjobwatch.model.records import Deletion
+from rayjobwatch.model.servestate import ServeState
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.summary import end_of
+from rayjobwatch.model.summary import end_of, listed
 
 _REASONS = {
     JobState.RUNNING: EventReason.JOB_RUNNING,
@@ -51,7 +53,7 @@ _DEADLINES = {StopCause.ACTIVE_DEADLINE, StopCause.PENDING_DEADLINE}
 
 
 def events_of(old: WatchState, new: WatchState, generation: int = 0) -> Iterator[EventNote]:
-    """Yield an Event for each job whose state became worth one between `old` and `new`.
+    """Yield an Event for each thing that became worth one between `old` and `new`.
 
     generation: of the spec: a stop that is requested once more, after a change of mind, is told once more.
     """
@@ -60,6 +62,42 @@ def events_of(old: WatchState, new: WatchState, generation: int = 0) -> Iterator
         yield from _stop_notes(job, before.stop, generation)
         if job.state is not before.state and job.state in _REASONS:
             yield _note(job)
+        if job.record.state is Deletion.DELETED and before.record.state is not Deletion.DELETED:
+            yield _record_note(job)
+    yield from _serve_notes(old.serve, new.serve)
+
+
+def _record_note(job: Job) -> EventNote:
+    reason = EventReason.JOB_RECORD_DELETED
+    return EventNote(
+        reason=reason,
+        message=f"job {job.id} is over for as long as was wanted: its record was deleted from Ray",
+        identity=_identity(job, reason),
+    )
+
+
+def _serve_notes(old: ServeState, new: ServeState) -> Iterator[EventNote]:
+    # By its time and not its words: what was begun in the same second is the same clean-up.
+    began = f"{new.session}\n{new.requested}"
+    told = old.deleted if old.requested == new.requested else ()
+    for name in new.deleted:
+        if name not in told:
+            reason = EventReason.SERVE_APPLICATION_DELETED
+            message = f"Serve application {name} is deleted"
+            yield EventNote(reason, message, identity=f"{began}\n{name}\n{reason}")
+    if new.is_failing and not (old.is_failing and old.requested == new.requested):
+        reason = EventReason.SERVE_APPLICATION_DELETE_FAILED
+        names = listed([one.name for one in new.still_there]) or "none known yet"
+        message = f"Serve applications are not deleted ({names}): {new.message}"
+        yield EventNote(reason, message, identity=f"{new.requested}\n{reason}", is_warning=True)
+
+
+def clean_up_not_waited_for(serve: ServeState) -> EventNote:
+    """Return the Event that a deleted watch is let go although its clean-up is not done."""
+    reason = EventReason.SERVE_APPLICATION_DELETE_FAILED
+    names = listed([one.name for one in serve.still_there]) or "none known yet"
+    message = f"Serve applications are not deleted ({names}): the RayJobWatch is let go after {LONGEST.seconds} s"
+    return EventNote(reason, message, identity=f"{serve.requested}\nlet go\n{reason}", is_warning=True)
 
 
 def surely_told(state: WatchState, now: datetime) -> WatchState:

@@ -1,20 +1,24 @@
 """Each field of status that a new process reads back: how it is written and, beside it, how it is read.
 
-A `Form` is the pair for one kind of value, a `Shape` the forms of a dataclass, field by field. A field of `Job` in no
-shape (`missing_since`, `ending_since`, `ending`) is forgotten with the process, and what it times begins anew.
+A `Form` is the pair for one kind of value, a `Shape` the forms of a dataclass, field by field. A field in no shape
+(`missing_since`, `ending_since`, `ending` of a `Job`; `failures`, `due` of a deletion) is forgotten with the process,
+and what it times begins anew.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import accumulate, pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rayjobwatch.model.digest import LogDigest, kept_tail
 from rayjobwatch.model.jobs import Failure, Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.observation import Cluster
+from rayjobwatch.model.records import Deletion, RecordState
 from rayjobwatch.model.rules import RuleState
+from rayjobwatch.model.servestate import Application, CleanUp, ServeState
 from rayjobwatch.model.text import clean_line, cut
 from rayjobwatch.model.times import parse_rfc3339, rfc3339
 from rayjobwatch.model.values import Value
@@ -77,6 +81,23 @@ def _optional(shape: Shape[Any]) -> Form:
     )
 
 
+def _part(shape: Shape[Any]) -> Form:
+    """Return the form of a value that is always there, and left out of status where nothing is to be told of it."""
+    return Form(lambda value, room: shape.write(value, room) or None, lambda item: shape.read(item or {}))
+
+
+def _many(shape: Shape[Any]) -> Form:
+    return Form(
+        lambda values, room: [shape.write(value, room) for value in values] or None,
+        lambda items: tuple(shape.read(item) for item in items or ()),
+    )
+
+
+def _word_of(kind: type[StrEnum]) -> Form:
+    """Return the form of an enum's words: the empty one is left out, and what another version's are read as."""
+    return Form(lambda word, _: word.value or None, lambda word: next((one for one in kind if one == word), kind("")))
+
+
 def _read_as_is(value: Any) -> Any:
     return value
 
@@ -129,6 +150,7 @@ _FAILURE_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes), _read_wor
 _LOG_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes // 2) or None, _read_word)
 _FOUND_LINE = Form(lambda text, room: cut(text, min(256, room.text_bytes)) or None, _read_word)
 _RECENT = Form(_write_recent, _read_recent)
+_NAMES = Form(lambda names, _: list(names) or None, lambda names: tuple(names or ()))
 _TAIL = Form(_write_tail, lambda tail: tuple(tail or ()))
 
 CLUSTER = Shape(
@@ -161,6 +183,36 @@ _STOP = Shape(
         Field("message", "message", _cleaned(512, _read_word)),
     ),
 )
+_RECORD = Shape(
+    RecordState,
+    (
+        Field("state", "state", _word_of(Deletion)),
+        Field("time", "time", _TIME),
+        Field("message", "message", _cleaned(200, _read_word)),
+    ),
+)
+_APPLICATION = Shape(
+    Application,
+    (
+        Field("name", "name", _AS_IS),
+        Field("state", "state", _cleaned(64, _read_word)),
+        Field("deployed", "deployedTime", _TIME),
+        Field("asked", "deleteRequestedTime", _TIME),
+        Field("message", "message", _cleaned(100, _read_word)),
+    ),
+)
+SERVE = Shape(
+    ServeState,
+    (
+        Field("state", "state", _word_of(CleanUp)),
+        Field("requested", "requestedTime", _TIME),
+        Field("completed", "completedTime", _TIME),
+        Field("session", "session", _WORD),
+        Field("applications", "applications", _many(_APPLICATION)),
+        Field("deleted", "deleted", _NAMES),
+        Field("message", "message", _cleaned(512, _read_word)),
+    ),
+)
 JOB = Shape(
     Job,
     (
@@ -176,6 +228,7 @@ JOB = Shape(
         Field("running_since", "runningTime", _TIME),
         Field("last_seen", "lastSeenTime", _TIME),
         Field("stop", "stop", _optional(_STOP)),
+        Field("record", "record", _part(_RECORD)),
     ),
 )
 LOG = Shape(

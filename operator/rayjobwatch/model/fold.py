@@ -48,6 +48,7 @@ def fold(state: WatchState, ids: Sequence[str], seen: Observation) -> WatchState
         reachable=_reachable(state, seen),
         last_contact=_last_contact(state, seen),
         findings={id_: found for id_, found in seen.findings.items() if id_ in jobs and found},
+        serve=state.serve,
     )
 
 

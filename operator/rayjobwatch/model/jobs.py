@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from rayjobwatch.model.records import UNTOUCHED, RecordState
+
 
 class JobState(StrEnum):
     """State of one watched job, as `status.jobs[].state` shows it."""
@@ -106,6 +108,7 @@ class Job:
     row was first not there, or first terminal, until that is settled, `ending` that row. `last_seen` is when a Lost job
     was last listed. `running_since` is when a job that was seen
     to wait began to run, by the head's clock; Ray's `start_time` is when it was submitted.
+    `record` tells whether we deleted its record from Ray.
     """
 
     id: str
@@ -120,6 +123,7 @@ class Job:
     running_since: datetime | None = None
     stop: StopOrder | None = None
     last_seen: datetime | None = None
+    record: RecordState = UNTOUCHED
     missing_since: datetime | None = None
     ending_since: datetime | None = None
     ending: JobRow | None = None

@@ -27,6 +27,7 @@
 
 import math
 from collections.abc import Iterable
+from datetime import datetime
 
 FASTEST_POLL = 0.5
 SLOWEST_POLL = 3.0
@@ -105,6 +106,12 @@ def state_write_pause(write_seconds: float) -> float:
 def backed_off(first: float, failures: int, longest: float) -> float:
     """Return the wait after so many failures in a row: none after none, then `first`, doubled up to `longest`."""
     return min(longest, first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)) if failures else 0.0
+
+
+def seconds_until(due: datetime | None, now: datetime, longest: float) -> float:
+    """Return how long until `due`, which was set at most `longest` ago; 0 for now, and after a clock was set back."""
+    seconds = (due - now).total_seconds() if due else 0.0
+    return seconds if 0 < seconds <= longest else 0.0
 
 
 def together(moment: float) -> float:

@@ -63,3 +63,6 @@ class EventReason(StrEnum):
     STOP_FAILED = "StopFailed"
     LOG_RULE_FIRED = "LogRuleFired"
     LOG_RULE_RESET = "LogRuleReset"
+    JOB_RECORD_DELETED = "JobRecordDeleted"
+    SERVE_APPLICATION_DELETED = "ServeApplicationDeleted"
+    SERVE_APPLICATION_DELETE_FAILED = "ServeApplicationDeleteFailed"

@@ -130,6 +130,29 @@ class StopSpec(_Part):
     on_deletion: bool = False
 
 
+class ServeCleanup(StrEnum):
+    """When the Serve applications of a watch are deleted."""
+
+    NEVER = "Never"
+    ON_FINISHED = "OnFinished"
+    ON_FAILED = "OnFailed"
+    ON_DELETION = "OnDeletion"
+
+
+class ServeSpec(_Part):
+    """Which Serve applications are deleted, by name or glob, and when."""
+
+    applications: Annotated[tuple[str, ...], Field(max_length=50)] = ()
+    cleanup: ServeCleanup = ServeCleanup.NEVER
+
+
+class RetentionSpec(_Part):
+    """How long jobs' records in Ray and the watch itself are kept after their end, in seconds; None: for good."""
+
+    delete_record_after_seconds: Annotated[int, Field(ge=10)] | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+
+
 class WatchSpec(_Part):
     """`spec` of a RayJobWatch."""
 
@@ -142,7 +165,10 @@ class WatchSpec(_Part):
     @property
     def acts_on_deletion(self) -> bool:
         """Whether something is to be done before the watch may be gone."""
-        return self.stop.on_deletion
+        return self.stop.on_deletion or self.serve.cleanup is ServeCleanup.ON_DELETION
+
+    serve: ServeSpec = ServeSpec()
+    retention: RetentionSpec = RetentionSpec()
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:

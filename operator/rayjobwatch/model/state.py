@@ -8,6 +8,7 @@ from types import MappingProxyType
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.observation import NO_CLUSTER, Cluster, Problem
+from rayjobwatch.model.servestate import NO_CLEAN_UP, ServeState
 
 _NO_JOBS: Mapping[str, Job] = MappingProxyType({})
 _NO_FINDINGS: Mapping[str, Findings] = MappingProxyType({})
@@ -28,6 +29,7 @@ class WatchState:
     reachable: bool | None = None
     last_contact: datetime | None = None
     findings: Mapping[str, Findings] = field(default_factory=lambda: _NO_FINDINGS)
+    serve: ServeState = NO_CLEAN_UP
 
     @property
     def trouble(self) -> Problem | None:

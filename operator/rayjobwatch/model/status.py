@@ -9,7 +9,7 @@ from typing import Any
 
 from rayjobwatch.model.conditions import conditions_of, merge, refusal
 from rayjobwatch.model.digest import JOB_TAIL_BYTES, LogDigest
-from rayjobwatch.model.fields import CLUSTER, JOB, LOG, Room
+from rayjobwatch.model.fields import CLUSTER, JOB, LOG, SERVE, Room
 from rayjobwatch.model.findings import cut_findings, read_findings, write_findings
 from rayjobwatch.model.firing import rule_conditions
 from rayjobwatch.model.jobs import Job, JobState
@@ -57,6 +57,8 @@ def status_of(
         status["progress"] = progress
     if since := state.stale_since:
         status["staleSince"] = rfc3339(since)
+    if serve := SERVE.write(state.serve, _ROOMS[0]):
+        status["serve"] = serve
     room = _add_rows(status, state, digests)
     _add_tails(status, digests, replace(room, tail_lines=tail_lines))
     return status
@@ -70,6 +72,7 @@ def restored(status: Mapping[str, Any]) -> tuple[WatchState, dict[str, LogDigest
         cluster=CLUSTER.read(status.get("cluster") or {}),
         last_contact=parse_rfc3339(status.get("staleSince")),
         findings={str(row["id"]): found for row in rows if (found := read_findings(row))},
+        serve=SERVE.read(status.get("serve") or {}),
     )
     return state, {str(row["id"]): LOG.read(row["log"]) for row in rows if "log" in row}
 

@@ -1,0 +1,140 @@
+"""Deleting jobs' records from Ray, for all dashboards: a few at a time, and none that KubeRay still needs."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rayjobwatch.engine import tasks
+from rayjobwatch.engine.crash import reached
+from rayjobwatch.engine.logs import WatchKey
+from rayjobwatch.engine.rows import row_of
+from rayjobwatch.engine.session import SESSION_BYTES, ClusterSession
+from rayjobwatch.kube.client import RAY_JOBS, KubeClient, KubeError
+from rayjobwatch.model.records import Outcome, RecordAnswer
+from rayjobwatch.model.retention import DRIVERS, protected_by
+from rayjobwatch.model.text import clean_line
+from rayjobwatch.ray import AsyncRayClient, ClientError, NotFoundError
+
+AT_A_TIME = 4
+SECONDS = 30.0
+MESSAGE_BYTES = 200
+
+_ANOTHER_RUN = "its id is that of another run now"
+_OTHER_SESSION = "it went with the Ray head that held it"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A run of a job whose record is to be deleted once it is over for `age` seconds."""
+
+    job_id: str
+    session: str
+    start_time: datetime | None
+    age: float
+
+
+class RecordKeeper:
+    """Deletes records in the background.
+
+    told: called with a watch when its wishes were tried; `take_answers` then says what came of them, once.
+    """
+
+    def __init__(self, client: KubeClient, told: Callable[[WatchKey], None]) -> None:
+        self._client = client
+        self._told = told
+        self._asking: dict[WatchKey, asyncio.Task[None]] = {}
+        self._answers: dict[WatchKey, Mapping[str, RecordAnswer]] = {}
+        self._places = asyncio.Semaphore(AT_A_TIME)
+
+    def is_asking(self, key: WatchKey) -> bool:
+        """Whether wishes of `key` are being tried."""
+        return key in self._asking
+
+    def ask(self, key: WatchKey, session: ClusterSession, wishes: Sequence[Wish]) -> None:
+        """Try these, unless others of `key` are being tried."""
+        if key not in self._asking and wishes:
+            work = tasks.start(f"records of {'/'.join(key)}", lambda: self._ask(key, session, wishes))
+            self._asking[key] = work
+
+    def take_answers(self, key: WatchKey) -> Mapping[str, RecordAnswer]:
+        """Return what came of the last wishes, by job id, and nothing the next time."""
+        return self._answers.pop(key, {})
+
+    def forget(self, key: WatchKey) -> None:
+        """Do nothing more for `key`."""
+        self._answers.pop(key, None)
+        if key in self._asking:
+            self._asking[key].cancel()
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await tasks.stop(*self._asking.values())
+
+    async def _ask(self, key: WatchKey, session: ClusterSession, wishes: Sequence[Wish]) -> None:
+        try:
+            async with self._places:
+                self._answers[key] = await self._tried(key[0], session, wishes)
+        finally:
+            self._asking.pop(key, None)
+        self._told(key)
+
+    async def _tried(
+        self, namespace: str, session: ClusterSession, wishes: Sequence[Wish]
+    ) -> Mapping[str, RecordAnswer]:
+        try:
+            protected = await self._protected(namespace)
+        except KubeError as error:
+            put_off = _put_off(f"which RayJobs still need it is not known: {error}")
+            return {wish.job_id: put_off for wish in wishes}
+        answers = {}
+        for wish in wishes:
+            if ray_job := protected.get(wish.job_id):
+                answers[wish.job_id] = _put_off(f"RayJob {ray_job} names it and is not over")
+            elif session.awaits(wish.job_id):
+                answers[wish.job_id] = _put_off("another RayJobWatch waits for its end")
+            else:
+                answers[wish.job_id] = await _deleted(session.client, wish)
+        return answers
+
+    async def _protected(self, namespace: str) -> Mapping[str, str]:
+        protected: dict[str, str] = {}
+        try:
+            async for page in self._client.pages(RAY_JOBS, namespace):
+                protected |= protected_by(page)
+        except KubeError as error:
+            if error.status != 404:  # else the API server knows no such kind, or its namespace is gone
+                raise
+        return protected
+
+
+async def _deleted(client: AsyncRayClient, wish: Wish) -> RecordAnswer:
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await _looked_up_and_deleted(client, wish)
+    except NotFoundError:
+        return RecordAnswer(Outcome.GONE)
+    except ClientError as error:
+        return _put_off(str(error))
+    except TimeoutError:
+        return _put_off(f"Ray has not answered within {SECONDS:.0f} s")
+
+
+async def _looked_up_and_deleted(client: AsyncRayClient, wish: Wish) -> RecordAnswer:
+    version = await client.get_version()
+    if clean_line(version.session_name or "", SESSION_BYTES) != wish.session:
+        return RecordAnswer(Outcome.LEFT, _OTHER_SESSION)
+    row = row_of(wish.job_id, await client.get_job(wish.job_id))
+    if row.is_driver:
+        return RecordAnswer(Outcome.LEFT, DRIVERS)
+    if not row.is_ghost and row.start_time != wish.start_time:
+        return RecordAnswer(Outcome.LEFT, _ANOTHER_RUN)
+    reached("before the record is deleted")
+    # What Ray's monitor wrote again has no age of its own.
+    await client.delete_job(wish.job_id, min_age=None if row.is_ghost else wish.age)
+    reached("after the record is deleted")
+    return RecordAnswer(Outcome.ASKED)
+
+
+def _put_off(why: str) -> RecordAnswer:
+    return RecordAnswer(Outcome.PUT_OFF, clean_line(why, MESSAGE_BYTES))

@@ -1,0 +1,239 @@
+"""Reconciling a watch that cleans up after its jobs: written down first, then done, then verified. On real sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from rayjobwatch.engine.objects import Objects, cluster_part, watch_part
+from rayjobwatch.engine.reconciler import Reconciler
+from rayjobwatch.engine.targets import Targets
+from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
+from rayjobwatch.kube.recorder import Recorder
+from rayjobwatch.settings import Settings
+from tests.ray import faults
+from tests.ray.fakedashboard import FakeDashboard
+from tests.ray.fakestate import application
+from tests.ray.wire import Exchange
+
+KEY = ("ml", "train")
+SERVE_PATH = "/api/serve/applications/"
+
+
+class Server:
+    """An API server with one watch and the RayCluster `shared`; takes every write, and remembers it."""
+
+    def __init__(self, spec: Body, cluster: Body | None = None) -> None:
+        meta = {"name": "train", "namespace": "ml", "uid": "u1", "generation": 1, "resourceVersion": "7"}
+        self.body: Body = {"metadata": meta, "spec": {"rayCluster": {"name": "shared"}, **spec}}
+        self.cluster = cluster or {}
+        self.statuses: list[Body] = []
+        self.events: list[str] = []
+        self.deletions: list[Body] = []
+        self.refuses_deletion = False
+
+    async def get(self, resource: Resource, *_: str) -> Body | None:
+        if resource is RAY_JOB_WATCHES:
+            return self.body
+        assert resource is RAY_CLUSTERS
+        meta = {"name": "shared", "namespace": "ml", "uid": "c1", "resourceVersion": "3", **self.cluster}
+        return {"metadata": meta, "spec": {}, "status": {"state": "ready"}}
+
+    async def pages(self, *_: Any) -> AsyncIterator[list[Body]]:
+        yield []
+
+    async def create(self, _resource: Resource, _namespace: str, body: Body) -> Body:
+        self.events.append(body["reason"])
+        return body
+
+    async def apply_status(self, _resource: Resource, _namespace: str, _name: str, body: Body) -> Body:
+        self.statuses.append(body["status"])
+        version = str(int(self.body["metadata"]["resourceVersion"]) + 1)
+        meta = self.body["metadata"] | {"resourceVersion": version}
+        self.body = {**self.body, "status": body["status"], "metadata": meta}
+        return self.body
+
+    async def delete(self, _resource: Resource, _namespace: str, _name: str, preconditions: Body) -> None:
+        self.deletions.append(preconditions)
+        if self.refuses_deletion:
+            raise KubeError(409, "Conflict", "the object has been modified")
+
+
+class World:
+    """A reconciler, its API server and a dashboard."""
+
+    def __init__(self, fake: FakeDashboard, server: Server) -> None:
+        self.fake, self.server = fake, server
+        self.passes = 0
+        self._again: set[float] = set()
+        client = cast("KubeClient", server)
+        objects = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
+        objects.seen(server.body)
+        settings = Settings(dashboard_overrides={("ml", "shared"): fake.url})
+        targets = Targets(client, Objects(RAY_CLUSTERS, "RayCluster", cluster_part), settings, lambda: 0.0)
+        self.clock = asyncio.get_running_loop().time
+        self._wake = asyncio.Event()
+        self.reconciler = Reconciler(
+            client, objects, Recorder(client, "test", lambda: 0.0), targets,
+            lambda _, seconds: self._again.add(self.clock() + seconds), lambda *_: self._wake.set(), self.clock,
+        )  # fmt: skip
+
+    async def until(self, holds: Callable[[], bool], seconds: float = 15) -> None:
+        """Reconcile whenever that is asked for, as the engine does, until it is as wanted."""
+        async with asyncio.timeout(seconds):
+            while True:
+                self.passes += 1
+                self._wake.clear()
+                self._again = {due for due in self._again if due > self.clock()}
+                await self.reconciler.reconcile(KEY)
+                if holds():
+                    return
+                await self._next()
+
+    async def _next(self) -> None:
+        due = min(self._again, default=None)
+        try:
+            async with asyncio.timeout(None if due is None else max(0.0, due - self.clock())):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    @property
+    def serve(self) -> Body:
+        return cast("Body", self.server.body.get("status", {}).get("serve", {}))
+
+    def record(self) -> Body:
+        rows = self.server.body.get("status", {}).get("jobs") or [{}]
+        return cast("Body", rows[0].get("record", {}))
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeDashboard]:
+    """Run a dashboard with a job that succeeded just now, and two applications."""
+    dashboard = FakeDashboard()
+    dashboard.add_job("a").row["end_time"] = int(datetime.now(UTC).timestamp() * 1000)
+    dashboard.state.applications = {"llm": application("llm"), "other": application("other")}
+    yield dashboard
+    dashboard.stop()
+
+
+async def test_applications_stand_in_status_before_they_are_deleted_and_all_is_told_once(fake: FakeDashboard) -> None:
+    server = Server({"jobs": {"ids": ["a"]}, "serve": {"applications": ["llm"], "cleanup": "OnFinished"}})
+    world = World(fake, server)
+
+    async def put(exchange: Exchange) -> None:
+        assert [app["name"] for app in world.serve["applications"]] == ["llm"]
+        await fake.state._serve_put(exchange)
+
+    fake.on("PUT", SERVE_PATH, put)
+    try:
+        await world.until(lambda: world.serve.get("state") == "Done")
+        assert world.serve["deleted"] == ["llm"]
+        assert set(fake.state.applications) == {"other"}
+        assert server.events == ["JobSucceeded", "ServeApplicationDeleted"]
+        assert world.passes < 40
+        requests = len(fake.requests)
+        await world.reconciler.reconcile(KEY)
+        assert len(fake.requests) == requests
+    finally:
+        await world.reconciler.close()
+
+
+async def test_a_process_that_takes_over_a_finished_watch_goes_on_with_its_clean_up(fake: FakeDashboard) -> None:
+    server = Server({"jobs": {"ids": ["a"]}, "serve": {"applications": ["llm"], "cleanup": "OnFinished"}})
+    first = World(fake, server)
+    fake.on("PUT", SERVE_PATH, faults.answer(503, "later"))
+    await first.until(lambda: "tried again" in first.serve.get("message", ""))
+    await first.reconciler.close()
+    fake.rules.clear()
+    second = World(fake, server)
+    try:
+        await second.until(lambda: second.serve.get("state") == "Done")
+        assert set(fake.state.applications) == {"other"}
+        assert server.events.count("ServeApplicationDeleted") == 1
+    finally:
+        await second.reconciler.close()
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        {"ownerReferences": [{"kind": "RayService", "name": "llm", "uid": "s1"}]},
+        {"labels": {"ray.io/originated-from-crd": "RayService", "ray.io/originated-from-cr-name": "llm"}},
+    ],
+)
+async def test_on_the_cluster_of_a_ray_service_serve_is_not_even_asked(fake: FakeDashboard, owner: Body) -> None:
+    server = Server({"jobs": {"ids": ["a"]}, "serve": {"applications": ["*"], "cleanup": "OnFinished"}}, owner)
+    world = World(fake, server)
+    try:
+        await world.until(lambda: world.serve.get("state") == "Refused")
+        assert not [request for request in fake.requests if request.path == SERVE_PATH]
+        assert server.events == ["JobSucceeded", "ServeApplicationDeleteFailed"]
+    finally:
+        await world.reconciler.close()
+
+
+def old_job(fake: FakeDashboard) -> None:
+    """Make job `a` a job that is over for an hour."""
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    fake.jobs["a"].row["end_time"] = int(hour_ago.timestamp() * 1000)
+
+    async def dated(exchange: Exchange) -> None:
+        now = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        if fake.jobs["a"].deleted:
+            await exchange.send(404, "Job a does not exist", {"Date": now})
+        else:
+            await exchange.send(200, json.dumps(fake.jobs["a"].json()), {"Date": now})
+
+    fake.on("GET", "/api/jobs/a", dated)
+
+
+async def test_a_record_is_deleted_once_that_is_written_down_and_then_verified(fake: FakeDashboard) -> None:
+    old_job(fake)
+    server = Server({"jobs": {"ids": ["a"]}, "retention": {"deleteRecordAfterSeconds": 60}})
+    world = World(fake, server)
+
+    async def delete(exchange: Exchange) -> None:
+        assert world.record()["state"] == "Pending"
+        fake.jobs["a"].deleted = True
+        await exchange.json({"deleted": True})
+
+    fake.on("DELETE", "/api/jobs/a", delete)
+    try:
+        await world.until(lambda: world.record().get("state") == "Deleted")
+        assert server.body["status"]["jobs"][0]["state"] == "Succeeded"
+        assert server.events == ["JobSucceeded", "JobRecordDeleted"]
+        assert world.passes < 40
+    finally:
+        await world.reconciler.close()
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_watch_is_deleted_just_as_it_is(fake: FakeDashboard, refuses: bool) -> None:
+    server = Server({"jobs": {"ids": ["a"]}, "retention": {"ttlSecondsAfterFinished": 1}})
+    server.refuses_deletion = refuses
+    world = World(fake, server)
+    try:
+        await world.until(lambda: bool(server.deletions))
+        assert server.deletions == [{"uid": "u1", "resourceVersion": server.body["metadata"]["resourceVersion"]}]
+        assert server.body["status"]["state"] == "Succeeded"
+        if refuses:
+            await world.until(lambda: len(server.deletions) == 2)
+    finally:
+        await world.reconciler.close()
+
+
+async def test_a_dashboard_that_is_away_is_said_and_does_not_keep_the_controller_busy(fake: FakeDashboard) -> None:
+    server = Server({"jobs": {"ids": ["a"]}, "serve": {"applications": ["llm"], "cleanup": "OnFinished"}})
+    world = World(fake, server)
+    fake.on("GET", SERVE_PATH, faults.answer(503, "The GCS may be down"))
+    try:
+        await world.until(lambda: "ServeApplicationDeleteFailed" in server.events, 30)
+        assert world.serve["state"] == "Pending"
+        assert len([request for request in fake.requests if request.path == SERVE_PATH]) == 3
+        assert world.passes < 60
+    finally:
+        await world.reconciler.close()
