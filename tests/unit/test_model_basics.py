@@ -83,6 +83,13 @@ def test_rules_and_values_of_the_spec_are_those_of_the_model() -> None:
         ({**GOOD, "logs": {"tailLines": 101}}, "spec.logs.tailLines"),
         ({**GOOD, "logs": {"protocol": "Carrier"}}, "spec.logs.protocol: Input should be 'Auto'"),
         ({**GOOD, "rayCluster": {"name": ""}}, "spec.rayCluster.name"),
+        ({**GOOD, "serve": {"cleanup": "OnFinished"}}, "spec.serve: cleanup needs applications"),
+        ({**GOOD, "serve": {"cleanup": "Always", "applications": ["a"]}}, "spec.serve.cleanup"),
+        ({**GOOD, "retention": {"deleteRecordAfterSeconds": 9}}, "spec.retention.deleteRecordAfterSeconds"),
+        (
+            {**GOOD, "retention": {"deleteRecordAfterSeconds": 20, "ttlSecondsAfterFinished": 19}},
+            "spec.retention: ttlSecondsAfterFinished must not be less than",
+        ),
         ("nonsense", "spec: "),
     ],
 )

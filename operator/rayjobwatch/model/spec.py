@@ -145,12 +145,25 @@ class ServeSpec(_Part):
     applications: Annotated[tuple[str, ...], Field(max_length=50)] = ()
     cleanup: ServeCleanup = ServeCleanup.NEVER
 
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if self.cleanup is not ServeCleanup.NEVER and not self.applications:
+            raise ValueError("cleanup needs applications: name those that may be deleted")
+        return self
+
 
 class RetentionSpec(_Part):
     """How long jobs' records in Ray and the watch itself are kept after their end, in seconds; None: for good."""
 
     delete_record_after_seconds: Annotated[int, Field(ge=10)] | None = None
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _watch_outlives_records(self) -> Self:
+        ttl, age = self.ttl_seconds_after_finished, self.delete_record_after_seconds
+        if ttl is not None and age is not None and ttl < age:
+            raise ValueError("ttlSecondsAfterFinished must not be less than deleteRecordAfterSeconds")
+        return self
 
 
 class WatchSpec(_Part):
