@@ -94,6 +94,17 @@ def test_a_job_that_runs_for_too_long_is_stopped(watches: Watches, ray_head: Ray
     assert 4_000 <= row["end_time"] - row["start_time"] <= 15_000
 
 
+def test_a_log_rule_stops_the_job_that_it_fires_for(watches: Watches, ray_head: RayHead) -> None:
+    name = fresh()
+    ray_head.submit("bash -c 'sleep 3; echo CUDA out of memory; sleep 600'", submission_id=name)
+    rule = {"name": "oom", "pattern": "^CUDA out of memory", "action": "StopJob"}
+    watches.apply(name, name, logs={"rules": [rule]})
+    status = watches.wait(name)
+    assert (status["state"], status["summary"]) == ("Stopped", "stopped: LogRuleFired")
+    assert watches.reasons(name)[-1] == "JobStopped"
+    assert {"LogRuleFired", "StopRequested"} <= set(watches.reasons(name))
+
+
 def test_a_job_that_is_fast_enough_is_not_stopped(watches: Watches, ray_head: RayHead) -> None:
     name = running(watches, ray_head, "sleep 2", stop={"activeDeadlineSeconds": 60})
     assert watches.wait(name)["state"] == "Succeeded"

@@ -15,9 +15,11 @@ from rayjobwatch.model import deletion
 from rayjobwatch.model.decide import decide, seconds_to_next
 from rayjobwatch.model.events import events_of
 from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
+from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import EventReason, Reason
+from rayjobwatch.model.rules import RuleState
 from rayjobwatch.model.servestate import CleanUp, ServeState
 from rayjobwatch.model.spec import StopSpec, WatchSpec
 from rayjobwatch.model.state import WatchState
@@ -275,3 +277,24 @@ def test_a_deleted_watch_waits_for_its_clean_up_and_for_no_job_that_is_not_to_be
 ) -> None:
     state = state_of(running(), serve=ServeState(clean_up, T0))
     assert deletion.may_go(state, spec(NOTHING), T0, at(seconds)) is goes
+
+
+def _fired(*, firing: bool) -> dict[str, Findings]:
+    return {"a": Findings({"oom": RuleState(1, 1, firing)})}
+
+
+def _after_rule(job: Job, firing: bool, **rule: object) -> StopOrder | None:
+    logs = {"rules": [{"name": "oom", "pattern": "oom", **rule}]}
+    body = {"rayCluster": {"name": "shared"}, "jobs": {"ids": ["a"]}, "logs": logs}
+    state = state_of(job, findings=_fired(firing=firing))
+    return decide(state, WatchSpec.model_validate(body), Moment(T0)).jobs["a"].stop
+
+
+def test_a_rule_stops_its_job_only_if_that_is_its_action_and_although_it_rests_later() -> None:
+    assert _after_rule(running(), True) is None
+    assert _after_rule(running(), False, action="StopJob") is None
+    order = _after_rule(running(), True, action="StopJob")
+    assert order
+    assert (order.cause, order.attempts) == (StopCause.LOG_RULE, 1)
+    assert _after_rule(running(stop=order), False, action="StopJob") == order
+    assert _after_rule(running(stop=order), False) is None

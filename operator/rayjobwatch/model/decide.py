@@ -13,7 +13,7 @@ from rayjobwatch.model.state import WatchState
 
 def decide(state: WatchState, spec: WatchSpec, moment: Moment) -> WatchState:
     """Return `state` with what `spec` wants to be done now."""
-    state = stop.with_orders(state, spec.stop, moment)
+    state = stop.with_orders(state, spec, moment)
     state = serve.with_clean_up(state, spec.serve, moment)
     return retention.with_records(state, spec.retention, moment)
 

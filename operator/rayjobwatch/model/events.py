@@ -48,6 +48,7 @@ _CAUSES = {
     StopCause.ACTIVE_DEADLINE: "it has been running for longer than spec.stop.activeDeadlineSeconds",
     StopCause.PENDING_DEADLINE: "it has been pending for longer than spec.stop.pendingDeadlineSeconds",
     StopCause.WATCH_DELETED: "the RayJobWatch is deleted and spec.stop.onDeletion is true",
+    StopCause.LOG_RULE: "a rule of spec.logs.rules with the action StopJob has fired",
 }
 _DEADLINES = {StopCause.ACTIVE_DEADLINE, StopCause.PENDING_DEADLINE}
 

@@ -80,6 +80,7 @@ class StopCause(StrEnum):
     ACTIVE_DEADLINE = "ActiveDeadlineExceeded"
     PENDING_DEADLINE = "PendingDeadlineExceeded"
     WATCH_DELETED = "WatchDeleted"
+    LOG_RULE = "LogRuleFired"
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,12 @@ class ThresholdSpec(_Part):
     within_seconds: Annotated[int, Field(ge=1, le=86_400)]
 
 
+class RuleAction(StrEnum):
+    """What is done when a rule fires, beside telling it."""
+
+    STOP_JOB = "StopJob"
+
+
 class RuleSpec(_Part):
     """A log rule. Without threshold one line is enough; without reset it fires once."""
 
@@ -83,6 +89,7 @@ class RuleSpec(_Part):
     threshold: ThresholdSpec | None = None
     reset_after_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = None
     reset_pattern: Annotated[str, Field(max_length=1024)] = ""
+    action: RuleAction | None = None
 
     @property
     def rule(self) -> Rule:

@@ -9,13 +9,14 @@ the job runs.
 import math
 import zlib
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rayjobwatch.model import pace
 from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.moment import Moment
-from rayjobwatch.model.spec import StopSpec
+from rayjobwatch.model.spec import RuleAction, StopSpec, WatchSpec
 from rayjobwatch.model.state import WatchState
 
 FIRST_PAUSE = 5.0
@@ -26,19 +27,30 @@ NOT_STOPPABLE = "NotStoppable: the driver was started without the Jobs API, and 
 STILL_RUNNING = f"still running {OVERDUE.seconds} s after Ray was asked to stop it; it is asked again"
 
 
-def with_orders(state: WatchState, spec: StopSpec, moment: Moment) -> WatchState:
+def with_orders(state: WatchState, spec: WatchSpec, moment: Moment) -> WatchState:
     """Return `state` with the stops that `spec` wants of its jobs, each that is due with one attempt more."""
-    orders = {id_: _order(job, spec, moment, may_ask=state.trouble is None) for id_, job in state.jobs.items()}
+    rules = {rule.name for rule in spec.logs.rules if rule.action is RuleAction.STOP_JOB}
+    orders = {
+        id_: _order(job, _cause(job, spec.stop, moment, by_rule=_by_rule(job, state, rules)), moment, state)
+        for id_, job in state.jobs.items()
+    }
     if all(orders[id_] == job.stop for id_, job in state.jobs.items()):
         return state
     return replace(state, jobs={id_: replace(job, stop=orders[id_]) for id_, job in state.jobs.items()})
 
 
-def _order(job: Job, spec: StopSpec, moment: Moment, *, may_ask: bool) -> StopOrder | None:
-    order, now = job.stop, moment.now
+def _by_rule(job: Job, state: WatchState, rules: AbstractSet[str]) -> bool:
+    """Whether a rule that stops jobs fires for this one, or has: that it rests meanwhile does not save the job."""
+    if job.stop and job.stop.cause is StopCause.LOG_RULE:
+        return bool(rules)
+    found = state.findings.get(job.id)
+    return found is not None and any(found.rules[name].firing for name in rules & found.rules.keys())
+
+
+def _order(job: Job, cause: StopCause | None, moment: Moment, state: WatchState) -> StopOrder | None:
+    order, now, answer = job.stop, moment.now, moment.answers.get(job.id)
     if job.state.is_over:
         return _settled(job, order, now) if order else None
-    cause, answer = _cause(job, spec, moment), moment.answers.get(job.id)
     if cause is None:
         return None
     if order is None:
@@ -46,7 +58,7 @@ def _order(job: Job, spec: StopSpec, moment: Moment, *, may_ask: bool) -> StopOr
     if job.is_driver:
         return replace(order, message=NOT_STOPPABLE)
     order = replace(order, message=_message(job, order, now, answer))
-    return _asked(job, order, now) if may_ask and seconds_to_attempt(job, order, now) <= 0 else order
+    return _asked(job, order, now) if state.trouble is None and seconds_to_attempt(job, order, now) <= 0 else order
 
 
 def _settled(job: Job, order: StopOrder, now: datetime) -> StopOrder:
@@ -70,9 +82,9 @@ def _message(job: Job, order: StopOrder, now: datetime, answer: str | None) -> s
     return STILL_RUNNING if order.attempts > 1 and now - order.requested_time >= OVERDUE and not order.in_vain else ""
 
 
-def _cause(job: Job, spec: StopSpec, moment: Moment) -> StopCause | None:
+def _cause(job: Job, spec: StopSpec, moment: Moment, *, by_rule: bool) -> StopCause | None:
     """Return why a job is to be stopped; what once began it stays the reason while it holds."""
-    causes = list(_causes(job, spec, moment)) if job.seen else []
+    causes = [*([StopCause.LOG_RULE] if by_rule else []), *_causes(job, spec, moment)] if job.seen else []
     return job.stop.cause if job.stop and job.stop.cause in causes else next(iter(causes), None)
 
 
