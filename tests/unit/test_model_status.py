@@ -16,7 +16,10 @@ from rayjobwatch.model.jobs import Failure, Job, JobState
 from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.observation import Cluster, Observation, Problem
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.records import Deletion, RecordState
 from rayjobwatch.model.rules import MAX_RULES, RuleState
+from rayjobwatch.model.serve import MOST_APPLICATIONS, NAME_BYTES
+from rayjobwatch.model.servestate import Application, CleanUp, ServeState
 from rayjobwatch.model.spec import RuleSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import refused, restored, status_of
@@ -99,7 +102,15 @@ def _worst_job(number: int, char: str) -> Job:
         end_time=T0,
         exit_code=-(2**31),
         failure=Failure(char * 10_000, char * 10_000),
+        record=RecordState(Deletion.PENDING, T0, char * 500),
     )
+
+
+def _worst_clean_up(char: str) -> ServeState:
+    longest = (NAME_BYTES - 2) // len(json.dumps(char, ensure_ascii=False)[1:-1].encode())
+    names = [f"{number:02}"[:longest].ljust(longest, char) for number in range(MOST_APPLICATIONS)]
+    applications = tuple(Application(name, char * 100, T0, T0, "m" * 500) for name in names)
+    return ServeState(CleanUp.FAILED, T0, T0, "s" * 128, applications, (), char * 5000)
 
 
 @pytest.mark.parametrize("count", [1, 7, 50])
@@ -110,6 +121,7 @@ def test_no_status_is_too_big_for_its_object(char: str, count: int) -> None:
     digest = replace(digest, message=char * 512)
     problem = Problem(Reason.RAY_CLUSTER_NOT_READY, char * 5000)
     state = WatchState({job.id: job for job in jobs}, Cluster("u" * 1024, "u" * 64, "s" * 128, char * 999), problem)
+    state = replace(state, serve=_worst_clean_up(char))
     for one in (state, replace(state, jobs={**state.jobs, jobs[0].id: replace(jobs[0], state=JobState.RUNNING)})):
         status = _status(one, {job.id: digest for job in jobs}, tail_lines=100)
         assert not list(faults(status, status_schema()))

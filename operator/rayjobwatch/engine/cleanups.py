@@ -98,4 +98,4 @@ def _application(app: ServeApplication) -> Application:
         deployed = datetime.fromtimestamp(int(seconds), UTC) if seconds else None
     except (OverflowError, OSError, ValueError):
         deployed = None
-    return Application(app.name, clean_line(app.status, 64), deployed)
+    return Application(app.name, clean_line(app.status, 24), deployed)

@@ -195,10 +195,10 @@ _APPLICATION = Shape(
     Application,
     (
         Field("name", "name", _AS_IS),
-        Field("state", "state", _cleaned(64, _read_word)),
+        Field("state", "state", _cleaned(24, _read_word)),
         Field("deployed", "deployedTime", _TIME),
         Field("asked", "deleteRequestedTime", _TIME),
-        Field("message", "message", _cleaned(100, _read_word)),
+        Field("message", "message", _cleaned(64, _read_word)),
     ),
 )
 SERVE = Shape(
@@ -210,7 +210,7 @@ SERVE = Shape(
         Field("session", "session", _WORD),
         Field("applications", "applications", _many(_APPLICATION)),
         Field("deleted", "deleted", _NAMES),
-        Field("message", "message", _cleaned(512, _read_word)),
+        Field("message", "message", _cleaned(400, _read_word)),
     ),
 )
 JOB = Shape(

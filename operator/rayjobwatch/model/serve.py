@@ -4,6 +4,7 @@ The names are settled once, when the time has come, and stand in status before R
 deployed later is not meant. Nothing here knows how Ray is asked. All times are those of our clock, but `deployed`.
 """
 
+import json
 import math
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,7 +24,8 @@ from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.text import clean_line
 
 MOST_APPLICATIONS: Final = 50
-NAME_BYTES: Final = 200
+# Of JSON, in quotes.
+NAME_BYTES: Final = 128
 FIRST_RETRY: Final = 2.0
 LONGEST_RETRY: Final = 300.0
 # Ray takes about 3 s to delete an application with one replica.
@@ -271,7 +273,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 def _fits(name: str) -> bool:
     """Whether status can hold a name just as it is."""
-    return clean_line(name, NAME_BYTES) == name
+    return clean_line(name, NAME_BYTES) == name and len(json.dumps(name, ensure_ascii=False).encode()) <= NAME_BYTES
 
 
 def _listed(applications: Sequence[Application]) -> str:
