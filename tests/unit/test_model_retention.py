@@ -98,7 +98,7 @@ def test_without_a_time_nothing_is_deleted_and_a_change_of_mind_counts() -> None
 
 
 def test_a_driver_s_record_is_left_and_that_is_said() -> None:
-    state = with_records(watching(replace(OVER, is_driver=True)), HOUR, Moment(at(3601)))
+    state = with_records(watching(replace(OVER, is_driver=True)), HOUR, Moment(at(3601), unread={"a"}))
     assert record_of(state).state is Deletion.LEFT
     assert "without the Jobs API" in record_of(state).message
     assert not due_jobs(state, at(9999))
@@ -168,7 +168,7 @@ def test_a_deleted_record_is_told_once_and_another_run_under_another_name() -> N
 
 
 TTL = RetentionSpec.model_validate({"ttlSecondsAfterFinished": 600})
-PENDING = replace(OVER, record=RecordState(Deletion.PENDING, T0))
+BOTH = RetentionSpec.model_validate({"ttlSecondsAfterFinished": 600, "deleteRecordAfterSeconds": 600})
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,6 @@ PENDING = replace(OVER, record=RecordState(Deletion.PENDING, T0))
         (watching(OVER), T0, 600),
         (watching(OVER), at(600), 0),
         (watching(OVER), at(700), -100),
-        (watching(PENDING), at(600), LONGEST_STAY.total_seconds()),
         (replace(watching(OVER), serve=ServeState(CleanUp.PENDING, T0)), at(600), LONGEST_STAY.total_seconds()),
         (replace(watching(OVER), serve=ServeState(CleanUp.DONE, T0)), at(600), 0),
         (watching(replace(OVER, state=JobState.RUNNING)), at(600), math.inf),
@@ -188,6 +187,15 @@ def test_a_watch_is_deleted_when_its_time_is_over_and_nothing_is_left_to_do(
 ) -> None:
     assert expires_in(state, T0, TTL, now) == left
     assert expires_in(state, T0, RetentionSpec(), now) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("record", "left"),
+    [(RecordState(), 3600), (RecordState(Deletion.PENDING), 3600), (RecordState(Deletion.DELETED), 0)],
+)
+def test_a_watch_outlives_the_records_that_it_is_to_delete(record: RecordState, left: float) -> None:
+    assert expires_in(watching(replace(OVER, record=record)), T0, BOTH, at(600)) == left
+    assert expires_in(watching(replace(OVER, session="s0", record=record)), T0, BOTH, at(600)) == 0
 
 
 @given(

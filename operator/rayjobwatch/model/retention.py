@@ -85,7 +85,8 @@ def expires_in(state: WatchState, finished: datetime, spec: RetentionSpec, now: 
     """Return how long until a watch is deleted that is finished since then, in seconds; `math.inf`: never."""
     if spec.ttl_seconds_after_finished is None or not state.is_finished:
         return math.inf
-    busy = state.serve.is_pending or bool(pending_jobs(state))
+    records = any(_is_wanted(job, state, spec) and not job.record.is_over for job in state.jobs.values())
+    busy = state.serve.is_pending or records
     stay = timedelta(seconds=spec.ttl_seconds_after_finished) + (LONGEST_STAY if busy else timedelta(0))
     return (finished + stay - now).total_seconds()
 
@@ -98,8 +99,7 @@ def _record(job: Job, state: WatchState, spec: RetentionSpec, moment: Moment, *,
         record = _answered(job, answer, moment.now)
     if record.is_over or (record.state is Deletion.PENDING and _is_wanted(job, state, spec)):
         return record
-    begins = may_begin and job.id not in moment.unread and _until_old(job, state, spec, moment) == 0
-    if not begins:
+    if not (may_begin and _until_old(job, state, spec, moment) == 0):
         return UNTOUCHED
     state_ = Deletion.LEFT if job.is_driver else Deletion.PENDING
     return RecordState(state_, _whole(moment.now), DRIVERS if job.is_driver else "")
@@ -115,7 +115,9 @@ def _until_old(job: Job, state: WatchState, spec: RetentionSpec, moment: Moment)
     """Return how long until a record that nobody has begun to delete is old enough; `math.inf`: never."""
     if job.record.state is not Deletion.NONE or not _is_wanted(job, state, spec):
         return math.inf
-    if job.end_time is None or spec.delete_record_after_seconds is None or job.id in moment.unread:
+    if job.end_time is None or spec.delete_record_after_seconds is None:
+        return math.inf
+    if job.id in moment.unread and not job.is_driver:  # of which Ray has no log
         return math.inf
     age = (moment.head_now - job.end_time).total_seconds()
     return max(0.0, spec.delete_record_after_seconds + DATE_SECONDS - age)
