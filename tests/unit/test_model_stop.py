@@ -298,3 +298,8 @@ def test_a_rule_stops_its_job_only_if_that_is_its_action_and_although_it_rests_l
     assert (order.cause, order.attempts) == (StopCause.LOG_RULE, 1)
     assert _after_rule(running(stop=order), False, action="StopJob") == order
     assert _after_rule(running(stop=order), False) is None
+
+
+@pytest.mark.parametrize(("told", "since"), [(-30, 0), (30, 0), (-599, 0), (-600, -600)])
+def test_the_time_of_a_deletion_is_ours_unless_it_was_long_ago(told: float, since: float) -> None:
+    assert deletion.counted_from(at(told), T0, T0) == at(since)

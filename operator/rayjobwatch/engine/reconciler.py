@@ -150,10 +150,10 @@ class Reconciler:
         """Let a deleted watch be gone when what it was to do is done, or cannot be done in time."""
         now = datetime.now(UTC)
         watch.deleted = watch.deleted or now
-        told = parse_rfc3339(watch.body["metadata"]["deletionTimestamp"]) or now
-        since = min(told, watch.deleted)
         if watch.spec is None:
             return
+        told = parse_rfc3339(watch.body["metadata"]["deletionTimestamp"]) or now
+        since = deletion.counted_from(told, watch.deleted, now)
         if not deletion.may_go(watch.state, watch.spec, since, now):
             self._again(key, max(0.1, deletion.seconds_left(since, now)))
             return

@@ -9,6 +9,9 @@ from rayjobwatch.model.state import WatchState
 
 # Then it is let go whatever is left to do: nobody's `kubectl delete` hangs because of us.
 LONGEST = timedelta(seconds=60)
+# The API server's clock may not be ours, so that the time counts from when a process first hears of the deletion; but
+# processes that die again and again must not hold a watch back for ever.
+LONGEST_OF_ALL = timedelta(minutes=10)
 # With the RayCluster its jobs are gone, and where we may not ask, waiting does not help.
 _HOPELESS = {
     Reason.RAY_CLUSTER_NOT_FOUND,
@@ -32,6 +35,11 @@ def may_go(state: WatchState, spec: WatchSpec, deleted: datetime, now: datetime)
         return True
     stopped = not spec.stop.on_deletion or (bool(state.reachable or state.is_finished) and not jobs_left(state, spec))
     return (stopped and not state.serve.is_pending) or seconds_left(deleted, now) <= 0
+
+
+def counted_from(told: datetime, heard: datetime, now: datetime) -> datetime:
+    """Return from when the time counts: `told` is the API server's deletionTimestamp, `heard` is by our own clock."""
+    return told if now - told >= LONGEST_OF_ALL else heard
 
 
 def seconds_left(deleted: datetime, now: datetime) -> float:
