@@ -44,6 +44,7 @@ _SCHEME = re.compile(
     r"(?i)(?:bearer|basic|token|apikey|api-key|negotiate|digest|aws4-hmac-sha256|key|splunk|ssws|hmac)\s{1,4}"
 )
 _MADE = re.compile(r"\\{0,8}[\"']?\s{0,4}[=:]?\s{0,4}\\{0,8}[\"']?([\w.+~=-]{8,200})(?![(\[/\w])")
+_HEAD = 300
 _NETRC = re.compile(r"\blogin\s{1,4}\S{1,200}\s{1,4}$|^\s{0,8}(?:ENV|ARG)\s{1,4}$")
 
 
@@ -170,17 +171,26 @@ def _of_header(text: str, at: int) -> tuple[int, int] | None:
     """Mask all of a header's value, its scheme too: a cookie has blanks inside."""
     opened = _OPEN.match(text, at)
     begin = opened.end() if opened else at
-    found = _TO_END.match(text, begin)
-    value = found[0].rstrip() if found else ""
+    # Its end is only looked for where it is masked: a line of headers would be read to its end for each of them.
+    if not _is_header_secret(_to_end(text[begin : begin + _HEAD])):
+        return None
+    value = _to_end(text[begin:])
+    return (begin, begin + len(value)) if value else None
+
+
+def _is_header_secret(value: str) -> bool:
     scheme = _SCHEME.match(value)
     if scheme and is_placeholder(value[scheme.end() :].strip("\"' ")):
-        return None
+        return False
     if scheme and not value[scheme.end() :].startswith(MASK):
-        return begin, begin + len(value)
+        return True
     first, _, rest = value.partition(" ")
-    if scheme or is_harmless(first, weak=True, quoted=False, colon=True, following=rest):
-        return None
-    return (begin, begin + len(value)) if value else None
+    return not (scheme or is_harmless(first, weak=True, quoted=False, colon=True, following=rest))
+
+
+def _to_end(text: str) -> str:
+    found = _TO_END.match(text)
+    return found[0].rstrip() if found else ""
 
 
 def _of_flag(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int] | None:
