@@ -34,6 +34,10 @@ SYSTEM_NAMESPACE, SERVICE_ACCOUNT = "rayjobwatch-system", "rayjobwatch"
 FINISH_TIMEOUT_SECONDS = 120
 GOOD, BAD, ENDLESS = "train", "broken", "endless"
 LAST_LINES = {GOOD: "training done", BAD: "ValueError: loss is not a number at step 6"}
+COLUMNS = {
+    GOOD: {"progress": "100%"},
+    BAD: {"progress": "12%", "summary": "broken.py:8 ValueError: loss is not a number at step 6"},
+}
 STOP = '{"spec":{"stop":{"requested":true}}}'
 SUBMIT_FLAGS = ("--no-wait", "--working-dir", ".", *(() if sys.stdout.isatty() else ("--log-color=false",)))
 WATCH = """\
@@ -48,6 +52,9 @@ spec:
     ids: [{job}]
   logs:
     tailLines: 10
+    values:
+    - name: progress
+      pattern: 'step (?P<value>\\d+)/(?P<of>\\d+)'
 """
 
 
@@ -202,6 +209,8 @@ def expectations(control_plane: ControlPlane, name: str, succeeded: str) -> list
     ]
     if last := LAST_LINES.get(name):
         found.append((f"rjw/{name} has {last!r} in its log tail", last in lines))
+    for column, text in COLUMNS.get(name, {}).items():
+        found.append((f"rjw/{name} has {text!r} as {column.upper()}", status.get(column) == text))
     return found
 
 
