@@ -72,3 +72,5 @@ _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any], str], Iterator[str]]] = 
     "string": _string,
     "integer": _integer,
 }
+# Now, and not in the first example of a property, which would take longer than hypothesis allows.
+status_schema()
