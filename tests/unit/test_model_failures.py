@@ -91,3 +91,14 @@ def test_failed_tasks_are_named_where_the_log_tells_nothing(row: dict[str, Any],
     assert wants_tasks(failed, LogWindow().fed(log)) == ("failed tasks" in said)
     assert not wants_tasks(JobRow("a", "FAILED", **{**fields, "ray_job_id": ""}), LogWindow().fed(log))
     assert "failed tasks" not in failure_of(failed, LogWindow().fed(log)).text
+
+
+def test_the_code_of_an_entrypoint_of_several_lines_is_not_what_the_job_said() -> None:
+    entrypoint = 'python -c "\nraise ValueError(1)\n" 2>/dev/null'
+    log = f"2026-11-21 10:00:00,000\tINFO job_manager.py:568 -- Running entrypoint for job a: {entrypoint}".split("\n")
+    row = JobRow(
+        "a", "FAILED", entrypoint=entrypoint, exit_code=3, error_type="JOB_ENTRYPOINT_COMMAND_ERROR",
+        message="\n".join(["Job entrypoint command failed with exit code 3, last available logs:", *log]),
+    )  # fmt: skip
+    assert failure_of(row, LogWindow().fed(log)).text == failure_of(row).text == "exit code 3"
+    assert failure_of(row, LogWindow().fed([*log, "no space"])).text == "exit code 3: no space"

@@ -86,6 +86,11 @@ def test_a_rule_rests_at_a_line_of_its_reset_pattern_in_the_order_of_the_log() -
     assert (state.fired, state.count) == (50, 50)
 
 
+def test_nothing_is_known_of_a_rule_that_only_its_reset_pattern_has_matched() -> None:
+    rules = Rules([Rule("down", "db is down", reset_pattern="db is back")])
+    assert not read(rules, ["db is back"], NO_STATES, at(0))
+
+
 def test_a_rule_without_reset_fires_once() -> None:
     rules = Rules([Rule("oom", "oom")])
     states = NO_STATES

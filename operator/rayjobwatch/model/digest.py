@@ -23,8 +23,8 @@ class LogDigest:
     `bytes` are those of the lines as UTF-8, with an end each; `errors` and `warnings` numbers of lines;
     `last_line_time` when the last line was read.
 
-    `window` is what the cause of a failure is looked for in, `in_key` whether the last line stands inside of a private
-    key; status does not show them.
+    `in_key`: whether the last line stands inside of a private key. `window` is what the cause of a failure is looked
+    for in; status does not show it.
     """
 
     lines: int = 0
@@ -37,7 +37,7 @@ class LogDigest:
     warnings: int = 0
     last_line_time: datetime | None = None
     window: LogWindow = field(default=EMPTY_WINDOW, compare=False, repr=False)
-    in_key: bool = field(default=False, compare=False, repr=False)
+    in_key: bool = False
 
     @classmethod
     def restored(cls, *, lines: int, tail: tuple[str, ...], **rest: Any) -> "LogDigest":

@@ -6,7 +6,7 @@ from rayjobwatch.model.cause.choice import Evidence, choose, evidence_of, last_w
 from rayjobwatch.model.cause.finding import Finding, Role
 from rayjobwatch.model.cause.setup import of_setup
 from rayjobwatch.model.cause.tasks import FailedTask, said_by_tasks
-from rayjobwatch.model.cause.window import LogWindow
+from rayjobwatch.model.cause.window import LogWindow, Numbered
 from rayjobwatch.model.jobs import Failure, JobRow
 from rayjobwatch.model.redaction.keys import without_keys
 from rayjobwatch.model.redaction.patterns import NO_PATTERNS, Patterns
@@ -46,6 +46,7 @@ _TIMED_OUT = 124  # of coreutils' timeout
 _EXIT_CODES = {_TIMED_OUT: "timed out", 126: "the command cannot be executed", 127: "command not found"}
 
 MESSAGE_BYTES = 512
+_ANNOUNCED = "Running entrypoint for job "
 _COMPARED = 200  # characters of a line's end
 
 
@@ -129,8 +130,19 @@ def _is_quotable(row: JobRow) -> bool:
 def _evidence(row: JobRow, log: LogWindow | None) -> Evidence:
     quoted = _quoted(row.message)
     if log and row.error_type in (_LOG_QUOTED, None) and _reaches_further(log, quoted):
-        return evidence_of(log.lines, is_cut=not log.has_all)
-    return evidence_of(list(enumerate(quoted)), is_cut=_is_cut(row.message))
+        lines, is_cut = log.lines, not log.has_all
+    else:
+        lines, is_cut = list(enumerate(quoted)), _is_cut(row.message)
+    return evidence_of(_without_entrypoint(lines, row.entrypoint), is_cut=is_cut)
+
+
+def _without_entrypoint(lines: list[Numbered], entrypoint: str) -> list[Numbered]:
+    """Leave out the further lines of an entrypoint of several, which Ray quotes before its output."""
+    first, *further = entrypoint.split("\n")
+    at = next((at for at, (_, line) in enumerate(lines) if _ANNOUNCED in line and line.endswith(first)), None)
+    if at is None or not further or [line for _, line in lines[at + 1 : at + 1 + len(further)]] != further:
+        return lines
+    return lines[: at + 1] + lines[at + 1 + len(further) :]
 
 
 def _quoted(message: str) -> list[str]:

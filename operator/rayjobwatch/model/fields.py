@@ -142,6 +142,7 @@ _TIME = Form(lambda time, _: rfc3339(time) if time else None, parse_rfc3339)
 _STATE = Form(lambda state, _: state.value, _read_state)
 _COUNT = Form(lambda count, _: count, lambda count: int(count or 0))
 _FLAG = Form(lambda flag, _: flag, bool)
+_RARE_FLAG = Form(lambda flag, _: flag or None, bool)
 _SET_FLAG = Form(lambda flag, _: flag or None, bool)
 _DRIVER = Form(lambda is_driver, _: "DRIVER" if is_driver else None, lambda word: word == "DRIVER")
 _CAUSE = Form(lambda cause, _: cause.value, _read_cause)
@@ -241,6 +242,7 @@ LOG = Shape(
         Field("last_line_time", "lastLineTime", _TIME),
         Field("complete", "complete", _FLAG),
         Field("cursor", "cursor", _WORD),
+        Field("in_key", "insideKey", _RARE_FLAG),
         Field("message", "message", _LOG_MESSAGE),
         Field("tail", "tail", _TAIL),
     ),

@@ -71,9 +71,7 @@ class Rules:
         for line, numbers in matches:
             for number in numbers:
                 if number < len(self._roles):
-                    rule, resets = self._roles[number]
-                    state = new.get(rule.name, RESTING)
-                    new[rule.name] = _reset(state) if resets else _matched(rule, state, line, now)
+                    _apply(*self._roles[number], new, line, now)
         return new
 
     def rested(self, states: States, now: datetime) -> States:
@@ -85,6 +83,13 @@ class Rules:
         """Return when the next of those that fire rests, if no line comes; None where none does by itself."""
         times = (_rests_at(self._by_name[name], state) for name, state in states.items() if name in self._by_name)
         return min((time for time in times if time), default=None)
+
+
+def _apply(rule: Rule, resets: bool, states: dict[str, RuleState], line: str, now: datetime) -> None:
+    if not resets:
+        states[rule.name] = _matched(rule, states.get(rule.name, RESTING), line, now)
+    elif rule.name in states:
+        states[rule.name] = _reset(states[rule.name])
 
 
 def _matched(rule: Rule, state: RuleState, line: str, now: datetime) -> RuleState:
