@@ -37,7 +37,7 @@ SEEN_ANEW = {
 
 # Short and clean already: status cuts and cleans texts, and what was cut does not come back. Three such jobs leave
 # room for their tails. An absent text is None or empty, never both for one field.
-_TEXT = st.text('aZ0é😀"\\-', max_size=12)
+_TEXT = st.text('aZ0é😀"\\-', max_size=6)
 # Status has whole seconds.
 _TIME = st.integers(0, 2**32).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 
