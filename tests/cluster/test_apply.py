@@ -31,7 +31,26 @@ _RULE = {"name": "oom", "pattern": "out of memory"}
         pytest.param({"rayCluster": None}, ["exactly one of spec.rayCluster and spec.dashboard"], id="no target"),
         pytest.param({"dashboard": {"url": "http://ray:8265"}}, ["exactly one of spec.rayCluster"], id="two targets"),
         pytest.param({"rayCluster": {"name": "../x"}}, ["spec.rayCluster.name", "kubectl get raycluster"], id="name"),
-        pytest.param({"jobs": None}, ["spec.jobs"], id="no jobs"),
+        pytest.param(
+            {"jobs": {"ids": ["a"], "metadata": {"team": "nlp"}}},
+            ["spec.jobs.ids", "remove metadata, entrypoint and includeFinished"],
+            id="ids and metadata",
+        ),
+        pytest.param({"jobs": {"ids": ["a"], "entrypoint": "x"}}, ["or remove ids"], id="ids and entrypoint"),
+        pytest.param({"jobs": {"ids": ["a"], "includeFinished": True}}, ["or remove ids"], id="ids and finished ones"),
+        pytest.param({"jobs": {"metadata": {}}}, ["spec.jobs.metadata"], id="no metadata"),
+        pytest.param({"jobs": {"metadata": {"team": 7}}}, ["spec.jobs.metadata.team", "string"], id="a number"),
+        pytest.param({"jobs": {"entrypoint": ""}}, ["spec.jobs.entrypoint"], id="no entrypoint"),
+        pytest.param({"jobs": {"entrypoint": "x" * 1025}}, ["spec.jobs.entrypoint"], id="long entrypoint"),
+        pytest.param({"jobs": {"id": ["a"]}}, ["spec.jobs.id"], id="unknown selector"),
+        pytest.param(
+            {"jobs": None, "stop": {"requested": True}}, ["spec.stop", "entrypoint '.*'"], id="stop everything"
+        ),
+        pytest.param(
+            {"jobs": {"includeFinished": True}, "stop": {"activeDeadlineSeconds": 60}},
+            ["spec.stop", "ids, metadata or entrypoint"],
+            id="deadline of everything",
+        ),
         pytest.param({"jobs": {"ids": []}}, ["spec.jobs.ids"], id="no ids"),
         pytest.param({"jobs": {"ids": ["a", "a"]}}, ["spec.jobs.ids[1]", "Duplicate"], id="same id twice"),
         pytest.param({"jobs": {"ids": ["a/../b"]}}, ["spec.jobs.ids[0]", "ray job list"], id="an id that is a path"),
@@ -76,6 +95,25 @@ def test_a_manifest_that_breaks_a_rule_is_refused_with_the_field_named(
     assert all(part in output for part in says), output
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"jobs": None},
+        {"jobs": {}},
+        {"jobs": {"includeFinished": True}},
+        {"jobs": {"metadata": {"team": "nlp", "a/b": ""}}},
+        {"jobs": {"entrypoint": r"^python train\.py"}, "stop": {"requested": True}},
+        {"jobs": {"entrypoint": "x", "metadata": {"a": "b"}, "includeFinished": True}},
+        {"jobs": {"ids": ["a"], "includeFinished": False}},
+        {"jobs": None, "stop": {"requested": False}},
+    ],
+)
+def test_jobs_may_be_selected_in_many_ways(
+    control_plane: ControlPlane, installed: Path, change: dict[str, Any]
+) -> None:
+    dry_run(control_plane, {key: value for key, value in {**GOOD, **change}.items() if value is not None})
+
+
 def test_defaults_are_filled_in(control_plane: ControlPlane, installed: Path) -> None:
     _, output = dry_run(control_plane, GOOD)
     assert json.loads(output)["spec"]["logs"] == {"protocol": "Auto", "tailLines": 20}
@@ -93,7 +131,9 @@ def test_the_target_cannot_be_changed(control_plane: ControlPlane, installed: Pa
 def test_explain_tells_what_every_field_of_spec_means(control_plane: ControlPlane, installed: Path) -> None:
     text = control_plane.kubectl("explain", "rjw.spec", "--recursive").stdout
     assert all(field in text for field in ("rayCluster", "dashboard", "ids", "protocol", "tailLines"))
-    for field in ("rayCluster.name", "dashboard.url", "jobs.ids", "logs.protocol", "logs.tailLines"):
+    fields = ["rayCluster.name", "dashboard.url", "logs.protocol", "logs.tailLines"]
+    fields += [f"jobs.{name}" for name in ("ids", "metadata", "entrypoint", "includeFinished")]
+    for field in fields:
         described = control_plane.kubectl("explain", f"rjw.spec.{field}").stdout.partition("DESCRIPTION:")[2]
         assert len(described.split()) > 8, field
 

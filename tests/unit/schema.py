@@ -33,7 +33,7 @@ def faults(value: Any, schema: Mapping[str, Any], path: str = "status") -> Itera
 
 
 def _object(value: dict[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[str]:
-    properties = schema["properties"]
+    properties = schema.get("properties") or dict.fromkeys(value, schema["additionalProperties"])
     yield from (f"{path}.{key}: missing" for key in schema.get("required", ()) if key not in value)
     yield from (f"{path}.{key}: unknown field" for key in value if key not in properties)
     for key in value.keys() & properties.keys():

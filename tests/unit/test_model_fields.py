@@ -18,7 +18,7 @@ from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.records import Deletion, RecordState
 from rayjobwatch.model.rules import RuleState
 from rayjobwatch.model.servestate import Application, CleanUp, ServeState
-from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.state import Selected, WatchState
 from rayjobwatch.model.status import restored, status_of
 from rayjobwatch.model.values import Value
 from tests.unit.observations import T0
@@ -33,6 +33,7 @@ SEEN_ANEW = {
     Job: ("missing_since", "ending_since", "ending"),
     RecordState: ("failures", "due"),
     ServeState: ("failures", "due", "is_empty"),
+    Selected: ("since",),
 }
 
 # Short and clean already: status cuts and cleans texts, and what was cut does not come back. Three such jobs leave
@@ -75,6 +76,8 @@ VALUES[Failure | None] = st.none() | anything(Failure)
 VALUES[StopOrder | None] = st.none() | anything(StopOrder)
 VALUES[JobRow | None] = st.none() | anything(JobRow)
 VALUES[Problem | None] = st.none() | anything(Problem)
+VALUES[Mapping[JobState, int]] = st.dictionaries(st.sampled_from(JobState), st.integers(1, 10**6))
+VALUES[Selected | None] = st.none() | anything(Selected)
 VALUES[Cluster] = anything(Cluster)
 VALUES[tuple[tuple[datetime, int], ...]] = st.lists(
     st.tuples(_TIME.filter(bool), st.integers(0, 2**53)), max_size=3
@@ -108,5 +111,7 @@ def test_every_field_that_is_not_seen_anew_comes_back(
     status = status_of(state, digests, tail_lines=100, previous={}, generation=1, now=T0)
     assert not list(faults(status, SCHEMA))
     jobs = {id_: replace(_kept(job), record=_kept(job.record)) for id_, job in state.jobs.items()}
-    known = replace(_kept(state), jobs=jobs, serve=_kept(state.serve), last_contact=state.stale_since)
+    selected = state.selected and _kept(state.selected)
+    seen = replace(_kept(state), jobs=jobs, selected=selected, serve=_kept(state.serve))
+    known = replace(seen, last_contact=state.stale_since)
     assert restored(json.loads(json.dumps(status))) == (known, digests)

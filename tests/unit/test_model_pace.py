@@ -35,6 +35,16 @@ def test_a_dashboard_is_polled_by_the_youngest_job(
     assert pace.poll_pause(ages, took, failures) == wanted
 
 
+@pytest.mark.parametrize(
+    ("ages", "took", "failures", "wanted"),
+    [([], 0.01, 0, 5.0), ([], 2.0, 0, 8.0), ([], 60.0, 0, 15.0), ([], 0.01, 9, 15.0), ([50], 0.01, 0, 0.5)],
+)
+def test_where_other_jobs_may_come_a_dashboard_is_polled_without_an_open_one_but_slowly(
+    ages: list[float], took: float, failures: int, wanted: float
+) -> None:
+    assert pace.poll_pause(ages, took, failures, looks_for_jobs=True) == wanted
+
+
 @given(st.lists(SECONDS, min_size=1), SECONDS, COUNTS)
 def test_an_end_is_seen_within_half_a_second_or_a_hundredth_of_the_age_unless_the_head_is_slow(
     ages: list[float], took: float, failures: int

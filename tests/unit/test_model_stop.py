@@ -20,6 +20,7 @@ from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import EventReason, Reason
 from rayjobwatch.model.rules import RuleState
+from rayjobwatch.model.selection import shown
 from rayjobwatch.model.servestate import CleanUp, ServeState
 from rayjobwatch.model.spec import StopSpec, WatchSpec
 from rayjobwatch.model.state import WatchState
@@ -303,3 +304,26 @@ def test_a_rule_stops_its_job_only_if_that_is_its_action_and_although_it_rests_l
 @pytest.mark.parametrize(("told", "since"), [(-30, 0), (30, 0), (-599, 0), (-600, -600)])
 def test_the_time_of_a_deletion_is_ours_unless_it_was_long_ago(told: float, since: float) -> None:
     assert deletion.counted_from(at(told), T0, T0) == at(since)
+
+
+def test_of_more_jobs_than_status_has_rows_only_those_are_stopped_that_have_one_the_running_ones_first() -> None:
+    states = [*["PENDING"] * 60, *["RUNNING"] * 60]
+    rows = [row(state, f"{n:03}", start_time=at(n), is_driver=n == 119) for n, state in enumerate(states)]
+    ids = [one.id for one in rows]
+    state = decide(folded(heard(200, *rows), ids=ids), spec(REQUESTED), Moment(at(200)))
+    assert [id_ for id_, job in state.jobs.items() if job.stop] == ids[60:90]
+    assert {job.id for job in shown(state)} >= set(ids[60:90])
+    assert seconds_to_next(state, spec(REQUESTED), Moment(at(200))) > 1
+    ended = [replace(one, status="STOPPED", end_time=at(203)) if one.id in ids[60:90] else one for one in rows]
+    state = decide(folded(heard(204, *ended), state=state, ids=ids), spec(REQUESTED), Moment(at(204)))
+    ordered = [id_ for id_, job in state.jobs.items() if job.stop and not job.state.is_over]
+    assert ordered == [ids[0], *ids[90:119]]
+
+
+def test_a_deadline_that_has_passed_for_more_jobs_than_have_a_row_keeps_nobody_busy() -> None:
+    rows = [row("RUNNING", f"{n:03}", start_time=START) for n in range(100)]
+    limit = stopping(active_deadline_seconds=1)
+    state = folded(heard(200, *rows), ids=[one.id for one in rows])
+    state = decide(state, spec(limit), Moment(at(200)))
+    assert sum(job.stop is not None for job in state.jobs.values()) == 30
+    assert seconds_to_next(state, spec(limit), Moment(at(200))) > 1

@@ -61,7 +61,7 @@ class Objects:
 def watch_part(body: Body) -> Body:
     """Return what is read of a RayJobWatch."""
     return {
-        "metadata": _metadata(body, "generation", "finalizers"),
+        "metadata": _metadata(body, "generation", "finalizers", "creationTimestamp"),
         "spec": body.get("spec"),
         "status": body.get("status"),
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rayjobwatch.engine.choices import Choices
 from rayjobwatch.engine.rows import problem_of
 from rayjobwatch.model import pace
 from rayjobwatch.model.observation import Problem
@@ -27,7 +28,7 @@ class OpenJob:
 class Heard:
     """What the dashboard said last: the jobs among `ids` that it has, at `time`.
 
-    began: when it was asked (loop time).
+    `jobs` are also those that a watch selects. began: when it was asked (loop time).
     """
 
     began: float
@@ -38,24 +39,26 @@ class Heard:
 
 
 class Poller:
-    """Polls while anything is open, at the pace of `model.pace`, and calls `told(ids)` when something is new.
+    """Polls while anything is open or may come, at the pace of `model.pace`, and calls `told(ids, everyone)` then.
 
-    `ids` are the jobs whose row changed; all that were asked for when the dashboard, its session or how it answers
-    changed.
+    `ids` are the jobs whose row changed; `everyone` says that the dashboard, its session or how it answers changed.
     """
 
     def __init__(
         self,
         client: AsyncRayClient,
         open_jobs: Callable[[], Mapping[str, OpenJob]],
-        told: Callable[[frozenset[str]], None],
+        choices: Choices,
+        told: Callable[[frozenset[str], bool], None],
     ) -> None:
         self.heard: Heard | None = None
         self.unreachable: Problem | None = None
         self._client = client
         self._open_jobs = open_jobs
+        self._choices = choices
         self._told = told
         self._failures = 0
+        self._rows = 0  # of the whole table, when it was listed last
         self._asked_version = self._listed = self._began = float("-inf")
         self._seconds = {True: 0.0, False: 0.0}  # how long it took last, by job and by table
         self._awaited = frozenset[str]()
@@ -74,7 +77,7 @@ class Poller:
             before, self._began = self._began, loop.time()
             wanted = self._open_jobs()
             self._awaited = frozenset(id_ for id_, job in wanted.items() if job.since > before)
-            if wanted:
+            if wanted or self._choices:
                 await self._poll(frozenset(wanted))
             self._pause = self._next(loop.time())
 
@@ -98,7 +101,8 @@ class Poller:
 
     def _next(self, ended: float) -> float | None:
         ages = (self._age(id_, job) for id_, job in self._open_jobs().items())
-        pause = pace.poll_pause(ages, max(0.0, ended - self._began), self._failures)
+        took = max(0.0, ended - self._began)
+        pause = pace.poll_pause(ages, took, self._failures, looks_for_jobs=bool(self._choices))
         return None if pause is None else pace.jittered(pause, random.random(), _SPREAD)  # noqa: S311
 
     def _age(self, id_: str, job: OpenJob) -> float:
@@ -119,8 +123,7 @@ class Poller:
         else:
             self._failures = 0
             self.unreachable = None
-        if news := self._news(before[0], before[1]):
-            self._told(news)
+        self._told(*self._news(before[0], before[1]))
 
     async def _ask(self, ids: frozenset[str]) -> Heard:
         known = self.heard
@@ -129,15 +132,17 @@ class Poller:
         else:
             version = known.version
         # That a job is gone is believed of the table alone: anything in between can say 404 to a single question.
-        jobs = await self._ask_jobs(ids, whole=any(job.urgent for job in self._open_jobs().values()))
-        if known is not None and _is_odd(known, jobs, ids):
+        whole = bool(self._choices) or any(job.urgent for job in self._open_jobs().values())
+        rows = self._rows
+        jobs = await self._ask_jobs(ids, whole=whole)
+        if known is not None and (self._rows < rows or _is_odd(known, jobs, ids)):
             # A head may have been replaced. In this order: one that is replaced between the two makes jobs look
             # missing, which a later poll must confirm, never Lost or found in a session that is not theirs.
             version = await self._ask_version()
             jobs = await self._ask_jobs(ids, whole=True)
         if known is not None:
             jobs = _with_known_rows(jobs, known.jobs)
-        return Heard(self._began, version, ids, jobs, datetime.now(UTC))
+        return Heard(self._began, version, ids | jobs.keys(), jobs, datetime.now(UTC))
 
     def _is_version_in_doubt(self, known: Heard) -> bool:
         lost = any(job.urgent and id_ not in known.jobs for id_, job in self._open_jobs().items())
@@ -158,7 +163,9 @@ class Poller:
             if by_job:
                 return await self._ask_each(ids)
             self._listed = began
-            return {job.job_id: job for job in await self._client.list_jobs() if job.job_id in ids}
+            listed = await self._client.list_jobs()
+            self._rows = len(listed)
+            return self._choices.rows(listed, ids)
         finally:
             self._seconds[by_job] = (loop.time() - began) / (len(ids) if by_job else 1)
 
@@ -180,16 +187,16 @@ class Poller:
         if self.heard is None or self._failures >= FAILURES_TO_UNREACHABLE:
             self.unreachable = problem
 
-    def _news(self, heard: Heard | None, unreachable: Problem | None) -> frozenset[str]:
+    def _news(self, heard: Heard | None, unreachable: Problem | None) -> tuple[frozenset[str], bool]:
         now = self.heard
         everything = frozenset(self._open_jobs())
         if now is None or heard is None or unreachable != self.unreachable:
-            return everything
+            return everything, True
         if now.version != heard.version:
-            return everything
+            return everything | now.ids, True
         urgent = {id_ for id_, job in self._open_jobs().items() if job.urgent}
         changed = {id_ for id_ in now.ids if now.jobs.get(id_) != heard.jobs.get(id_)}
-        return frozenset(changed | urgent | self._awaited | (now.ids - heard.ids))
+        return frozenset(changed | urgent | self._awaited | (now.ids - heard.ids)), False
 
     def _since(self, moment: float) -> float:
         return asyncio.get_running_loop().time() - moment

@@ -20,8 +20,7 @@ from rayjobwatch.kube.watches import delete_watch, has_finalizer, set_finalizer,
 from rayjobwatch.model import deletion, pace, retention, serve
 from rayjobwatch.model.decide import decide, seconds_to_next
 from rayjobwatch.model.events import clean_up_not_waited_for, not_waited_for
-from rayjobwatch.model.fold import fold
-from rayjobwatch.model.spec import InvalidSpecError, parse_spec
+from rayjobwatch.model.spec import InvalidSpecError
 from rayjobwatch.model.status import refused
 from rayjobwatch.model.times import parse_rfc3339
 
@@ -94,14 +93,14 @@ class Reconciler:
             return
         now = datetime.now(UTC)
         try:
-            watch.spec = watch.spec or parse_spec(watch.body)
+            spec = watch.read_spec()
         except InvalidSpecError as error:
             self._leave(key, watch)
             await self._write(key, watch, refused(str(error), watch.status, watch.generation, now), urgent=True)
             await self._set_finalizer(key, watch, present=False)
             return
         if not watch.is_deleted:
-            await self._set_finalizer(key, watch, present=watch.spec.acts_on_deletion)
+            await self._set_finalizer(key, watch, present=spec.acts_on_deletion)
         await self._reconcile(key, watch, now)
         if watch.is_deleted:
             await self._let_go(key, watch)
@@ -177,7 +176,7 @@ class Reconciler:
         target = await self._target(key, watch)
         watch.take_digests()
         seen = watch.observation(target, now)
-        watch.state = fold(watch.state, watch.spec.jobs.ids, seen)
+        watch.fold(seen)
         watch.ask_for_tasks(seen)
         watch.forget_others()
         moment = watch.moment(now, target, self._records)
@@ -269,7 +268,7 @@ class Reconciler:
         if not {follow.job_id for follow in wanted} <= set(watch.open_ids):
             # A log is read on after its job's end, but not for ever.
             self._again(key, LOG_GRACE.total_seconds())
-        watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids)
+        watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids, watch.selector, watch.floor)
         watch.session.follow(key, wanted, watch.lens)
 
     def _finish(self, key: WatchKey, watch: Watch) -> None:

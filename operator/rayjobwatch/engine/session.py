@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from rayjobwatch.engine import tasks
+from rayjobwatch.engine.choices import Choices
 from rayjobwatch.engine.cleanups import CleanUps
 from rayjobwatch.engine.failedtasks import Failed, FailedTasks
 from rayjobwatch.engine.hearing import Heard
@@ -16,6 +17,7 @@ from rayjobwatch.engine.stops import Ask, Stops
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.lens import NO_LENS, Lens
 from rayjobwatch.model.observation import Cluster, Listing, Problem
+from rayjobwatch.model.selector import Selector
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.ray import AsyncRayClient, JobDetails
 
@@ -39,7 +41,8 @@ class ClusterSession:
         self._open: dict[WatchKey, Mapping[str, OpenJob]] = {}
         client = AsyncRayClient(dashboard.url, timeout=TIMEOUT, agents=self._may_ask_agent)
         self.client = client
-        self._poller = Poller(client, self._open_jobs, self._heard)
+        self._choices = Choices()
+        self._poller = Poller(client, self._open_jobs, self._choices, self._heard)
         self._logs = Logs(client, self.job, self._log_told)
         self.clean_ups = CleanUps(client, lambda key: self._news(key, True))
         self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
@@ -85,22 +88,53 @@ class ClusterSession:
         return self._poller.heard.jobs.get(job_id) if self._poller.heard else None
 
     def listing_for(self, key: WatchKey, ids: Collection[str]) -> Listing | None:
-        """Return the rows of `ids` as listed since `key` has asked for them: of a re-used id, not the earlier run's."""
-        heard, asked = self._poller.heard, self._open.get(key)
-        if heard is None or asked is None or any(job.since > heard.began for job in asked.values()):
+        """Return the rows of `ids` as listed since `key` has asked for them: of a re-used id, not the earlier run's.
+
+        For a watch that selects its jobs these are the rows of all that it wants.
+        """
+        if not self.has_listing_for(key, ids):
             return None
-        return self.listing(ids)
+        heard = self._poller.heard
+        return self.listing(self._chosen(key, heard.jobs) if heard and self._choices.get(key) else ids)
+
+    def has_listing_for(self, key: WatchKey, ids: Collection[str]) -> bool:
+        """Whether jobs were listed since `key` has asked for `ids`, or has begun to select."""
+        heard, asked, choice = self._poller.heard, self._open.get(key), self._choices.get(key)
+        if heard is None or asked is None or self.unreachable or any(job.since > heard.began for job in asked.values()):
+            return False
+        return choice.since <= heard.began if choice else heard.ids.issuperset(ids)
+
+    def _chosen(self, key: WatchKey, ids: Iterable[str]) -> set[str]:
+        """Return the jobs of `ids` that are listed and that a watch selects."""
+        asked, choice, heard = self._open.get(key, {}), self._choices.get(key), self._poller.heard
+        jobs = heard.jobs if heard and choice else {}
+        return {id_ for id_ in ids if choice and (job := jobs.get(id_)) and choice.wants(job, asked)}
 
     def knows(self, job_id: str) -> bool:
         """Whether a job was listed here since somebody has wanted it."""
         return self.job(job_id) is not None or self._logs.knows(job_id)
 
-    def join(self, key: WatchKey, ids: Iterable[str], urgent: Collection[str] = ()) -> None:
-        """Keep the session open for `key`, and ask for its open jobs `ids`; a verdict on the `urgent` is near."""
+    def join(
+        self,
+        key: WatchKey,
+        ids: Iterable[str],
+        urgent: Collection[str] = (),
+        selector: Selector | None = None,
+        floor: datetime | None = None,
+    ) -> None:
+        """Keep the session open for `key`, and ask for its open jobs `ids`; a verdict on the `urgent` is near.
+
+        With a selector also the rows are wanted that it matches, but for those that were over before `floor`.
+        """
         now = asyncio.get_running_loop().time()
         before = self._open.get(key, {})
-        jobs = {id_: OpenJob(before[id_].since if id_ in before else now, id_ in urgent) for id_ in ids}
-        if jobs != before or key not in self._open:
+        is_new = self._choices.set(key, selector, now) or key not in self._open
+        since = now
+        if choice := self._choices.get(key):
+            choice.move(floor)
+            since = choice.since  # what it selected was asked for then
+        jobs = {id_: OpenJob(before[id_].since if id_ in before else since, id_ in urgent) for id_ in ids}
+        if jobs != before or is_new:
             self._open[key] = jobs
             self._poller.wake()
 
@@ -144,6 +178,7 @@ class ClusterSession:
         """Do nothing more for `key`."""
         self.clean_ups.forget(key)
         self._open.pop(key, None)
+        self._choices.set(key, None, 0.0)
         self._logs.leave(key)
 
     async def close(self) -> None:
@@ -167,12 +202,18 @@ class ClusterSession:
                 jobs[id_] = job if other is None else OpenJob(max(job.since, other.since), job.urgent or other.urgent)
         return jobs
 
-    def _heard(self, ids: frozenset[str]) -> None:
+    def _heard(self, ids: frozenset[str], everyone: bool) -> None:
+        if not (ids or everyone or self._choices):
+            return
         self._logs.changed(ids)
         over = {id_ for id_ in ids if (job := self.job(id_)) and job.status.is_terminal}
-        for key, jobs in self._open.items():
-            if not ids.isdisjoint(jobs):
-                self._news(key, not over.isdisjoint(jobs))
+        for key, asked in self._open.items():
+            choice = self._choices.get(key)
+            news = ids.intersection(asked) | (self._chosen(key, ids) if choice else set())
+            if everyone or news or (choice and not choice.is_told):
+                self._news(key, not over.isdisjoint(news))
+            if choice and self.has_listing_for(key, ()):
+                choice.is_told = True
 
     def _tasks_told(self, ray_job_id: str) -> None:
         for key, jobs in self._open.items():

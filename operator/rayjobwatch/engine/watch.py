@@ -19,16 +19,18 @@ from rayjobwatch.model.cause.window import EMPTY_WINDOW
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.events import EventNote, events_of, surely_told
 from rayjobwatch.model.firing import rule_events
-from rayjobwatch.model.fold import awaits_tasks
+from rayjobwatch.model.fold import awaits_tasks, fold
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.lens import NO_LENS, NOTHING, Findings, Lens
 from rayjobwatch.model.masked import masked_digest, masked_state
 from rayjobwatch.model.moment import Moment
-from rayjobwatch.model.observation import Observation
+from rayjobwatch.model.observation import Listing, Observation
 from rayjobwatch.model.pace import FIRST_WRITE
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.selection import awaited, fold_selected, is_news, logged, reused_ids, shown
+from rayjobwatch.model.selector import Selector, selector_of
 from rayjobwatch.model.serve import owning_ray_service
-from rayjobwatch.model.spec import LogsSpec, Protocol, RuleSpec, WatchSpec
+from rayjobwatch.model.spec import LogsSpec, Protocol, RuleSpec, WatchSpec, parse_spec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored, status_of
 from rayjobwatch.model.times import parse_rfc3339
@@ -43,15 +45,17 @@ FAST_ATTEMPTS = 3
 class Watch:
     """One RayJobWatch as the reconciler knows it.
 
-    `status` is what was last read or written, `told` the state that it speaks of and whose Events were posted;
-    `unlisted_since` is since when its open jobs are waited for to be listed for the first time, `changed_since` since
-    when its state differs from what was told. `attempts` are those to stop jobs that this process has carried out,
-    by job id; `deleted` is since when it knows that the watch is being deleted, `head_ahead` by how much the head's
-    clock was ahead of ours when there was a session last.
+    `selector` is None where the spec names the jobs by their ids. `status` is what was last read or written, `told` the
+    state that it speaks of and whose Events were posted; `unlisted_since` is since when its open jobs are waited for to
+    be listed for the first time, `changed_since` since when its state differs from what was told. `reused` are ids of
+    jobs that are over under which Ray has another run, which is taken up when the end of the first is told. `attempts`
+    are those to stop jobs that this process has carried out, by job id; `deleted` is since when it knows that the watch
+    is being deleted, `head_ahead` by how much the head's clock was ahead of ours when there was a session last.
     """
 
     body: Body
     spec: WatchSpec | None = None
+    selector: Selector | None = None
     state: WatchState = field(default_factory=WatchState)
     told: WatchState = field(default_factory=WatchState)
     digests: dict[str, LogDigest] = field(default_factory=dict)
@@ -62,6 +66,7 @@ class Watch:
     unlisted_since: float | None = None
     changed_since: float | None = None
     over_since: dict[str, datetime] = field(default_factory=dict)
+    reused: frozenset[str] = frozenset()
     attempts: dict[str, int] = field(default_factory=dict)
     deleted: datetime | None = None
     head_ahead: timedelta = timedelta(0)
@@ -73,6 +78,13 @@ class Watch:
         state, digests = restored(status)
         told = surely_told(state, now) if status.get("eventsPending") else state
         return cls(body, state=state, told=told, digests=digests, findings=dict(state.findings), status=status)
+
+    def read_spec(self) -> WatchSpec:
+        """Read the spec where it was not read yet; InvalidSpecError for one that cannot be followed."""
+        if self.spec is None:
+            self.spec = parse_spec(self.body)
+            self.selector = selector_of(self.spec.jobs, parse_rfc3339(self.body["metadata"].get("creationTimestamp")))
+        return self.spec
 
     def refresh(self, body: Body) -> None:
         """Take over what somebody else has changed."""
@@ -96,13 +108,25 @@ class Watch:
     @property
     def open_ids(self) -> tuple[str, ...]:
         """The jobs that are not over as far as is known."""
-        ids = self.spec.jobs.ids if self.spec else ()
-        return tuple(id_ for id_ in ids if id_ not in self.state.jobs or not self.state.jobs[id_].state.is_over)
+        jobs = self.state.jobs
+        return tuple(id_ for id_ in self._ids if id_ not in jobs or not jobs[id_].state.is_over)
+
+    @property
+    def _ids(self) -> Iterable[str]:
+        if self.selector:
+            return self.state.jobs.keys()
+        return self.spec.jobs.ids if self.spec else ()
+
+    @property
+    def floor(self) -> datetime | None:
+        """When a job of the selection must have been over at the earliest to be wanted."""
+        selected = self.state.selected
+        return self.selector.floor(selected.until if selected else None) if self.selector else None
 
     @property
     def urgent_ids(self) -> tuple[str, ...]:
         """The open jobs whose end or loss waits to be confirmed, or that Ray was just asked to stop."""
-        return tuple(job.id for job in self.state.jobs.values() if _is_urgent(job))
+        return (*(job.id for job in self.state.jobs.values() if _is_urgent(job)), *self.reused)
 
     @property
     def is_deleted(self) -> bool:
@@ -134,7 +158,7 @@ class Watch:
 
     def take_asks(self) -> list[Ask]:
         """Return the attempts to stop jobs that stand in status and are still to be carried out, as carried out."""
-        orders = {job.id: job.stop for job in self.told.jobs.values() if job.stop and not job.state.is_over}
+        orders = {job.id: job.stop for job in shown(self.told) if job.stop and not job.state.is_over}
         due = [id_ for id_, order in orders.items() if order.attempts > self.attempts.get(id_, 0)]
         self.attempts = {id_: order.attempts for id_, order in orders.items() if order.attempts}
         return [Ask(id_, self.told.jobs[id_].session, self.told.jobs[id_].start_time) for id_ in due]
@@ -160,16 +184,17 @@ class Watch:
     def asked_ids(self, wanted_logs: Iterable[Follow]) -> set[str]:
         """Return the jobs to ask for: the open ones, and once those that are over but whose log is still to be read."""
         ids = {follow.job_id for follow in wanted_logs}
-        return {*self.open_ids, *(id_ for id_ in ids if self.session and not self.session.knows(id_))}
+        return {*self.open_ids, *self.reused, *(id_ for id_ in ids if self.session and not self.session.knows(id_))}
 
     def first_listing_in(self, clock: float) -> float:
         """Return how long to wait with the first word: until then the jobs are listed, most likely."""
         session = self.session
+        has_nothing_to_list = self.selector is None and not self.open_ids
         if (
             session is None
             or session.unreachable
-            or not self.open_ids
-            or session.listing_for(key_of(self.body), self.open_ids)
+            or has_nothing_to_list
+            or session.has_listing_for(key_of(self.body), self.open_ids)
         ):
             self.unlisted_since = None
             return 0.0
@@ -184,11 +209,30 @@ class Watch:
         return 0.0 if self._has_new_end() else self.changed_since + hold - clock
 
     def _has_new_end(self) -> bool:
-        told = self.told.jobs
-        return any(
-            job.state.is_over and told.get(job.id, Job(job.id)).state is not job.state
-            for job in self.state.jobs.values()
-        )
+        jobs = self.state.jobs.values()
+        return any(job.state.is_over and is_news(self.told, self.state, job) for job in jobs)
+
+    def fold(self, seen: Observation) -> None:
+        """Take into the state what is seen now."""
+        if self.spec is None:
+            return
+        if self.selector is None:
+            self.state, self.reused = fold(self.state, self.spec.jobs.ids, seen), frozenset()
+            return
+        before = self.state.jobs
+        keeps_records = self.spec.retention.delete_record_after_seconds is None
+        self.state = fold_selected(self.state, self.selector, seen, self.told, keeps_records=keeps_records)
+        self.reused = reused_ids(self.state, self.selector, seen.listing.rows) if seen.listing else self.reused
+        for job in self.state.jobs.values():
+            self._tidy_log(job, before.get(job.id))
+
+    def _tidy_log(self, job: Job, before: Job | None) -> None:
+        if before and before.start_time not in (None, job.start_time):  # another run under an id that was used before
+            for kept in (self.digests, self.findings, self.over_since):
+                kept.pop(job.id, None)
+        digest = self.digests.get(job.id)
+        if digest and digest.complete and job.state.is_over and digest.window is not EMPTY_WINDOW:
+            self.digests[job.id] = replace(digest, window=EMPTY_WINDOW)
 
     def forget_windows(self) -> None:
         """Keep no more of the logs than status shows: every verdict is given."""
@@ -202,7 +246,9 @@ class Watch:
 
     def is_done(self, now: datetime) -> bool:
         """Whether nothing more is to be learnt: all jobs are over and their logs are read."""
-        finished = self.spec is not None and set(self.spec.jobs.ids) == set(self.state.jobs) and self.state.is_finished
+        if self.spec is None or self.selector:
+            return False
+        finished = set(self.spec.jobs.ids) == set(self.state.jobs) and self.state.is_finished
         return finished and not self.is_acting and not self.wanted_logs(now)
 
     @property
@@ -229,9 +275,17 @@ class Watch:
             return {}
         return {
             self.follow(job.id): Heard(self.digests.get(job.id, LogDigest()), self.findings.get(job.id, NOTHING))
-            for job in self.state.jobs.values()
+            for job in self._logged(now)
             if self._wants_log(job, now)
         }
+
+    def _logged(self, now: datetime) -> Iterable[Job]:
+        if self.selector is None:
+            return self.state.jobs.values()
+        return logged(self.state, lambda id_: self._is_log_done(id_) or self._is_given_up(id_, now))
+
+    def _is_given_up(self, job_id: str, now: datetime) -> bool:
+        return job_id in self.over_since and now - self.over_since[job_id] >= LOG_GRACE
 
     def _wants_log(self, job: Job, now: datetime) -> bool:
         same_session = job.session == self.state.cluster.session
@@ -244,23 +298,30 @@ class Watch:
     def observation(self, target: Target, now: datetime) -> Observation:
         """Return what is seen of the watch's dashboard now."""
         session = self.session
-        ids = self.spec.jobs.ids if self.spec else ()
+        listing = session.listing_for(key_of(self.body), self.open_ids) if session else None
+        unawaited = self._unawaited(listing)
         return Observation(
             now=now,
             cluster=session.cluster if session else self.state.cluster,
-            listing=session.listing_for(key_of(self.body), self.open_ids) if session else None,
+            listing=listing,
             last_contact=session.last_contact if session else None,
             problem=target.problem,
             unreachable=session.unreachable if session else None,
             cluster_gone=_is_gone(self.state.cluster.uid, target),
             windows={id_: digest.window for id_, digest in self.digests.items()},
-            complete_logs=frozenset(id_ for id_ in ids if self._is_log_done(id_)),
+            complete_logs=unawaited.union(filter(self._is_log_done, {*self._ids, *(listing.rows if listing else ())})),
             last_lines={id_: digest.last_line_time for id_, digest in self.digests.items() if digest.last_line_time},
             head_ahead=session.head_ahead if session else timedelta(0),
-            tasks=self._failed_tasks(),
+            tasks={**{listing.rows[id_].ray_job_id: () for id_ in unawaited if listing}, **self._failed_tasks()},
             findings={id_: self._rested(id_, found, now) for id_, found in self.findings.items()},
             patterns=self.lens.patterns,
         )
+
+    def _unawaited(self, listing: Listing | None) -> frozenset[str]:
+        """Return the selected jobs, too many or over for long, whose verdict waits neither for logs nor for tasks."""
+        if self.selector is None or listing is None:
+            return frozenset()
+        return frozenset(listing.rows.keys() - awaited(self.state, self.selector, listing.rows))
 
     def _failed_tasks(self) -> dict[str, Failed]:
         """Return the failed tasks of the jobs that end, as far as the dashboard has answered."""

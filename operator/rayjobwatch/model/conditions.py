@@ -85,10 +85,10 @@ def _invalid_patterns(refused: Mapping[str, str]) -> Problem | None:
 
 
 def _ready(state: WatchState, invalid: Problem | None) -> Condition:
-    trouble = invalid if state.is_finished else state.trouble or invalid
+    trouble = invalid if state.is_done else state.trouble or invalid
     if trouble:
         return Condition("Ready", "False", trouble.reason, trouble.message)
-    if state.is_finished:
+    if state.is_done:
         return Condition("Ready", "True", Reason.FINISHED, "every watched job is over")
     if state.reachable:
         return Condition("Ready", "True", Reason.WATCHING, f"watching the jobs of {state.cluster.dashboard_url}")
@@ -97,7 +97,7 @@ def _ready(state: WatchState, invalid: Problem | None) -> Condition:
 
 def _dashboard_reachable(state: WatchState) -> Condition:
     kind = "DashboardReachable"
-    if state.is_finished:
+    if state.is_done:
         message = "every watched job is over: nothing is asked any more"
         return Condition(kind, "Unknown", Reason.NO_LONGER_ASKED, message)
     trouble = state.trouble
@@ -112,7 +112,7 @@ def _dashboard_reachable(state: WatchState) -> Condition:
 
 
 def _stalled(state: WatchState, invalid: Problem | None) -> Iterator[Condition]:
-    stalled = state.problem if state.problem and state.problem.stalled and not state.is_finished else invalid
+    stalled = state.problem if state.problem and state.problem.stalled and not state.is_done else invalid
     if stalled:
         yield Condition("Stalled", "True", stalled.reason, stalled.message)
 
@@ -142,9 +142,11 @@ def _open_jobs(state: WatchState) -> tuple[Reason, str]:
     trouble = state.trouble
     if trouble and not any(job.seen for job in state.jobs.values()):
         return trouble.reason, trouble.message
+    if state.selected and not state.counts:
+        return Reason.JOB_NOT_FOUND, "no selected job was seen yet"
     waiting = ids_of(state, JobState.WAITING)
     if waiting and state.reachable:
         message = f"waiting for Ray to know {waiting}: not submitted yet, or not to this cluster"
         return Reason.JOB_NOT_FOUND, message
     still_open = [job.id for job in state.jobs.values() if not job.state.is_over]
-    return Reason.JOBS_ACTIVE, f"not over yet: {listed(still_open)}"
+    return Reason.JOBS_ACTIVE, f"not over yet: {listed(still_open) or 'jobs without a row here'}"

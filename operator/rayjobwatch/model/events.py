@@ -8,6 +8,7 @@ from rayjobwatch.model.deletion import LONGEST
 from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.reasons import EventReason
 from rayjobwatch.model.records import Deletion
+from rayjobwatch.model.selection import is_news
 from rayjobwatch.model.servestate import ServeState
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import end_of, listed
@@ -60,8 +61,10 @@ def events_of(old: WatchState, new: WatchState, generation: int = 0) -> Iterator
     """
     for job in new.jobs.values():
         before = old.jobs.get(job.id, Job(job.id))
+        if before.start_time not in (None, job.start_time):
+            before = Job(job.id)  # another run under the same id
         yield from _stop_notes(job, before.stop, generation)
-        if job.state is not before.state and job.state in _REASONS:
+        if job.state in _REASONS and is_news(old, new, job):
             yield _note(job)
         if job.record.state is Deletion.DELETED and before.record.state is not Deletion.DELETED:
             yield _record_note(job)

@@ -82,7 +82,7 @@ def fold_job(job: Job, seen: Observation, last_seen: datetime | None = None) -> 
 def _without_head(job: Job, seen: Observation, last_seen: datetime | None) -> Job:
     """Return a job whose head is gone: Lost, unless Ray had shown its end already."""
     row = job.ending
-    state = _state_of(row) if row and row.error_type not in UNCERTAIN_ERRORS else None
+    state = state_of(row) if row and row.error_type not in UNCERTAIN_ERRORS else None
     if row is None or state is None:
         return replace(_over(job, JobState.LOST), last_seen=last_seen and last_seen.replace(microsecond=0))
     return _verdict(job, row, state, seen)
@@ -92,18 +92,20 @@ def _fold_row(job: Job, listing: Listing, seen: Observation, last_seen: datetime
     row = listing.rows.get(job.id)
     if row is not None and row.is_ghost:
         row = None
-    if job.seen and job.session != listing.session and not _same_job(job, row):
+    if job.seen and job.session != listing.session and not is_same_run(job, row):
         return _without_head(job, seen, last_seen)
-    if row is None or _is_another_run(job, row):
+    if row is None or is_another_run(job, row):
         return _missing(job, listing.time)
     return _settled(job, row, listing, seen)
 
 
-def _same_job(job: Job, row: JobRow | None) -> bool:
+def is_same_run(job: Job, row: JobRow | None) -> bool:
+    """Whether a row is certainly of the job that is known."""
     return row is not None and row.start_time is not None and row.start_time == job.start_time
 
 
-def _is_another_run(job: Job, row: JobRow) -> bool:
+def is_another_run(job: Job, row: JobRow) -> bool:
+    """Whether a row of a job's id is of a job that started at another time."""
     return job.seen and job.start_time is not None and row.start_time not in (None, job.start_time)
 
 
@@ -116,7 +118,7 @@ def _missing(job: Job, now: datetime) -> Job:
 
 
 def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
-    state = _state_of(row)
+    state = state_of(row)
     if state is None:
         return replace(job, missing_since=None)
     facts = _with_facts(job, row, listing.session, seen.patterns)
@@ -131,7 +133,8 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
     return _verdict(ending, row, state, seen)
 
 
-def _state_of(row: JobRow) -> JobState | None:
+def state_of(row: JobRow) -> JobState | None:
+    """Return the state that a row speaks of, None for a word of Ray's that is not known."""
     state = _STATES.get(row.status)
     if row.is_driver and state is not None and state.is_over:
         return JobState.UNKNOWN
@@ -167,7 +170,7 @@ def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observat
 
 def awaits_tasks(row: JobRow, seen: Observation) -> bool:
     """Whether the failed tasks of a terminal row's job may tell why it failed, and are not known yet."""
-    failed = _state_of(row) is JobState.FAILED and row.ray_job_id not in seen.tasks
+    failed = state_of(row) is JobState.FAILED and row.ray_job_id not in seen.tasks
     return failed and wants_tasks(row, seen.windows.get(row.id))
 
 

@@ -9,6 +9,7 @@
 | poll that took long                    | 4 times that, at most 15        | no huge table keeps a head busy      |
 | poll after failures                    | 0.5, doubled each time, to 15   | a head that restarts is spared       |
 | poll, no job open                      | never                           | nothing can happen                   |
+| poll, no job open, others may come     | 5                               | few wait for a job that is not there |
 | read of a log that just moved          | 2                               | more will come                       |
 | read of a quiet log                    | half of its silence, at most 15 | what was quiet long stays quiet      |
 | read of a log after the first          | as if quiet for 1/10 of its age | nobody knows when it moved last      |
@@ -32,6 +33,7 @@ from datetime import datetime
 FASTEST_POLL = 0.5
 SLOWEST_POLL = 3.0
 SLOWEST_ANYWAY = 15.0
+LOOK_AGAIN = 5.0
 SHARE_OF_AGE = 0.01
 POLL_COST_FACTOR = 4.0
 
@@ -58,15 +60,16 @@ _MOST_DOUBLINGS = 8
 _GOES_PER_SECOND = 10
 
 
-def poll_pause(ages: Iterable[float], took: float, failures: int) -> float | None:
+def poll_pause(ages: Iterable[float], took: float, failures: int, *, looks_for_jobs: bool = False) -> float | None:
     """Return how long to wait after a poll that `took` so long; None: until something is open.
 
     ages: of the open jobs; 0 for one whose end or loss is to be confirmed.  failures: polls that failed in a row.
+    looks_for_jobs: whether jobs are watched that nobody knows yet.
     """
     youngest = min(ages, default=None)
-    if youngest is None:
+    if youngest is None and not looks_for_jobs:
         return None
-    pause = max(FASTEST_POLL, min(SLOWEST_POLL, youngest * SHARE_OF_AGE))
+    pause = LOOK_AGAIN if youngest is None else max(FASTEST_POLL, min(SLOWEST_POLL, youngest * SHARE_OF_AGE))
     return min(SLOWEST_ANYWAY, max(pause, took * POLL_COST_FACTOR, backed_off(FASTEST_POLL, failures, SLOWEST_ANYWAY)))
 
 

@@ -68,8 +68,7 @@ def with_clean_up(state: WatchState, spec: ServeSpec, moment: Moment) -> WatchSt
     """Return `state` with how far the clean-up is that `spec` wants."""
     if spec.cleanup is ServeCleanup.NEVER and state.serve.state is CleanUp.NONE:
         return state
-    states = [job.state for job in state.jobs.values()]
-    wanted = is_time(spec.cleanup, states, deleting=moment.deleted)
+    wanted = is_time(spec.cleanup, state.counts, deleting=moment.deleted)
     serve = begun(state.serve, _session(state), moment.now, is_time=wanted)
     if moment.ray_service:
         serve = refused(serve, moment.ray_service, moment.now)

@@ -10,11 +10,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from rayjobwatch.model.lens import Lens, lens_of
-from rayjobwatch.model.redaction.patterns import MAX_PATTERNS
+from rayjobwatch.model.redaction.patterns import MAX_PATTERNS, compiled
 from rayjobwatch.model.rules import MAX_RULES, Rule
 from rayjobwatch.model.values import MAX_VALUES, ValuePattern
 
@@ -49,9 +49,24 @@ class DashboardRef(_Part):
 
 
 class JobSelection(_Part):
-    """The jobs that are watched."""
+    """The jobs that are watched: those of `ids`, else all that `metadata` and `entrypoint` select."""
 
-    ids: Annotated[tuple[str, ...], Field(min_length=1, max_length=50)]
+    ids: Annotated[tuple[str, ...], Field(min_length=1, max_length=50)] = ()
+    metadata: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
+    entrypoint: Annotated[str, Field(max_length=1024)] = ""
+    include_finished: bool = False
+
+    @field_validator("entrypoint")
+    @classmethod
+    def _is_re2(cls, pattern: str) -> str:
+        compiled(pattern)
+        return pattern
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.ids and (self.metadata or self.entrypoint or self.include_finished):
+            raise ValueError("remove metadata, entrypoint and includeFinished, or remove ids")
+        return self
 
 
 class EventLevel(StrEnum):
@@ -178,7 +193,7 @@ class WatchSpec(_Part):
 
     ray_cluster: RayClusterRef | None = None
     dashboard: DashboardRef | None = None
-    jobs: JobSelection
+    jobs: JobSelection = JobSelection()
     logs: LogsSpec = LogsSpec()
     stop: StopSpec = StopSpec()
 
@@ -194,6 +209,12 @@ class WatchSpec(_Part):
     def _one_target(self) -> Self:
         if (self.ray_cluster is None) == (self.dashboard is None):
             raise ValueError("set exactly one of spec.rayCluster and spec.dashboard")
+        return self
+
+    @model_validator(mode="after")
+    def _stops_what_is_named(self) -> Self:
+        if self.stop != StopSpec() and not (self.jobs.ids or self.jobs.metadata or self.jobs.entrypoint):
+            raise ValueError("spec.stop needs ids, metadata or entrypoint in spec.jobs")
         return self
 
 

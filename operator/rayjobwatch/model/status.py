@@ -14,6 +14,8 @@ from rayjobwatch.model.findings import cut_findings, read_findings, write_findin
 from rayjobwatch.model.firing import rule_conditions
 from rayjobwatch.model.jobs import Job, JobState
 from rayjobwatch.model.lens import NOTHING
+from rayjobwatch.model.selection import shown
+from rayjobwatch.model.settled import read, written
 from rayjobwatch.model.spec import RuleSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import overall, summary_of
@@ -48,8 +50,8 @@ def status_of(
         "observedGeneration": generation,
         "state": overall(state).value,
         "summary": clean_line(summary_of(state), 300),
-        "finished": f"{sum(job.state.is_over for job in state.jobs.values())}/{len(state.jobs)}",
-        "counts": _counts(state),
+        "finished": _finished(state.counts),
+        "counts": _counts(state.counts),
         "cluster": CLUSTER.write(state.cluster, _ROOMS[0]),
         "conditions": merge(conditions, previous.get("conditions") or [], generation, now),
     }
@@ -59,6 +61,8 @@ def status_of(
         status["staleSince"] = rfc3339(since)
     if serve := SERVE.write(state.serve, _ROOMS[0]):
         status["serve"] = serve
+    if state.selected:
+        status["selection"] = written(state.selected)
     room = _add_rows(status, state, digests)
     _add_tails(status, digests, replace(room, tail_lines=tail_lines))
     return status
@@ -67,8 +71,10 @@ def status_of(
 def restored(status: Mapping[str, Any]) -> tuple[WatchState, dict[str, LogDigest]]:
     """Read back what a status says, so that a new process goes on where the old one stopped."""
     rows: Sequence[Mapping[str, Any]] = status.get("jobs") or []
+    jobs = {str(row["id"]): JOB.read(row) for row in rows}
     state = WatchState(
-        jobs={str(row["id"]): JOB.read(row) for row in rows},
+        jobs=jobs,
+        selected=read(status, jobs.values()),
         cluster=CLUSTER.read(status.get("cluster") or {}),
         last_contact=parse_rfc3339(status.get("staleSince")),
         findings={str(row["id"]): found for row in rows if (found := read_findings(row))},
@@ -85,12 +91,17 @@ def refused(message: str, previous: Mapping[str, Any], generation: int, now: dat
     return {**previous, "observedGeneration": generation, "conditions": [*merged, *kept]}
 
 
-def _counts(state: WatchState) -> dict[str, int]:
-    states = [job.state for job in state.jobs.values()]
-    return {"total": len(states)} | {one.value.lower(): states.count(one) for one in JobState}
+def _counts(counts: Mapping[JobState, int]) -> dict[str, int]:
+    return {"total": sum(counts.values())} | {one.value.lower(): counts.get(one, 0) for one in JobState}
+
+
+def _finished(counts: Mapping[JobState, int]) -> str:
+    return f"{sum(count for one, count in counts.items() if one.is_over)}/{sum(counts.values())}"
 
 
 def _add_rows(status: dict[str, Any], state: WatchState, digests: Digests) -> Room:
+    if omitted := status["counts"]["total"] - len(shown(state)):
+        status["omitted"] = omitted
     for room in _ROOMS:
         rows, found = _rows(state, digests, room)
         status["jobs"] = [row | more for row, more in zip(rows, found, strict=True)]
@@ -107,7 +118,7 @@ def _rows(
     state: WatchState, digests: Digests, room: Room
 ) -> tuple[list[dict[str, Any]], list[dict[str, list[dict[str, Any]]]]]:
     """Return the rows of all jobs, and beside each what was found in its log."""
-    jobs = state.jobs.values()
+    jobs = shown(state)
     rows = [_row(job, digests.get(job.id), room) for job in jobs]
     return rows, [write_findings(state.findings.get(job.id, NOTHING), room) for job in jobs]
 

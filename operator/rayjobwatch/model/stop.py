@@ -8,7 +8,7 @@ the job runs.
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from rayjobwatch.model import pace
 from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.moment import Moment
+from rayjobwatch.model.selection import OPEN_ROWS, ROWS
 from rayjobwatch.model.spec import RuleAction, StopSpec, WatchSpec
 from rayjobwatch.model.state import WatchState
 
@@ -34,9 +35,21 @@ def with_orders(state: WatchState, spec: WatchSpec, moment: Moment) -> WatchStat
         id_: _order(job, _cause(job, spec.stop, moment, by_rule=_by_rule(job, state, rules)), moment, state)
         for id_, job in state.jobs.items()
     }
+    for job in _without_row(state, orders):
+        orders[job.id] = None
     if all(orders[id_] == job.stop for id_, job in state.jobs.items()):
         return state
     return replace(state, jobs={id_: replace(job, stop=orders[id_]) for id_, job in state.jobs.items()})
+
+
+def _without_row(state: WatchState, orders: Mapping[str, StopOrder | None]) -> list[Job]:
+    """Return the jobs whose stop is put off, as not all that are to be stopped have a row in status to say so."""
+    if len(state.jobs) <= ROWS:
+        return []
+    wanted = [job for job in state.jobs.values() if orders[job.id] and not job.state.is_over]
+    # Nothing stops a driver, nor a PENDING job before it runs: those that stopping helps come first.
+    wanted.sort(key=lambda job: (job.is_driver, job.state is not JobState.RUNNING, job.stop is None))
+    return wanted[OPEN_ROWS:]
 
 
 def _by_rule(job: Job, state: WatchState, rules: AbstractSet[str]) -> bool:
@@ -134,4 +147,5 @@ def _seconds(job: Job, spec: StopSpec, moment: Moment, *, may_ask: bool) -> floa
     if job.stop:
         return max(0.0, seconds_to_attempt(job, job.stop, moment.now)) if may_ask else math.inf
     deadline = _deadline(job, spec)
-    return max(0.0, (deadline[1] - moment.head_now).total_seconds()) if deadline else math.inf
+    left = (deadline[1] - moment.head_now).total_seconds() if deadline else 0.0
+    return left if left > 0 else math.inf  # one that has passed is put off until others are stopped

@@ -15,24 +15,26 @@ def overall(state: WatchState) -> JobState:
     end = gravest_end(state)
     if end and state.is_finished:
         return end
-    started = end or any(job.state is JobState.RUNNING for job in state.jobs.values())
+    started = end or JobState.RUNNING in state.counts
     return JobState.RUNNING if started else JobState.WAITING
 
 
 def summary_of(state: WatchState) -> str:
     """Return one line for people: how the gravest job ended, or what is being waited for."""
-    if state.is_finished:
+    if state.is_done:
         return end_summary(state)
     trouble = state.trouble
     if trouble:
         return trouble.message
+    if state.is_finished:
+        return end_summary(state)
     waiting = ids_of(state, JobState.WAITING)
     return f"waiting for Ray to know {waiting}" if waiting else ""
 
 
 def gravest_end(state: WatchState) -> JobState | None:
     """Return the gravest of the ends that jobs came to so far, None while there is none."""
-    states = {job.state for job in state.jobs.values()}
+    states = state.counts
     return next((end for end in _ENDS if end in states), None)
 
 
@@ -41,9 +43,12 @@ def end_summary(state: WatchState) -> str:
     end = gravest_end(state)
     if end is None or end is JobState.SUCCEEDED:
         return ""
-    first = next(job for job in state.jobs.values() if job.state is end)
+    counts = state.counts
+    first = next((job for job in state.jobs.values() if job.state is end), None)
+    if first is None:
+        return f"{counts[end]} of {counts.total()} jobs {end.value}, too long ago for a row here"
     text = end_of(first)
-    return text if len(state.jobs) == 1 else f"{first.id}: {text}"
+    return text if counts.total() == 1 else f"{first.id}: {text}"
 
 
 def end_of(job: Job) -> str:

@@ -1,0 +1,120 @@
+"""Watches that select their jobs, reconciled against a dashboard on real sockets, by one controller after another."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from rayjobwatch.kube.client import Body, Resource
+from tests.ray.fakedashboard import FakeDashboard
+from tests.unit.test_engine_reconciler import KEY, Patient, _reconciler, _watch
+
+CREATED = "2026-11-20T09:06:47Z"  # between the starts and the ends of FakeDashboard's jobs
+
+
+def _selecting(url: str, **jobs: object) -> Body:
+    body = _watch(url)
+    return {
+        **body,
+        "metadata": body["metadata"] | {"creationTimestamp": CREATED},
+        "spec": body["spec"] | {"jobs": jobs},
+    }
+
+
+class Counting(Patient):
+    """Counts the Events that are posted."""
+
+    posted = 0
+
+    async def create(self, resource: Resource, namespace: str, body: Body) -> Body:
+        self.posted += 1
+        return await super().create(resource, namespace, body)
+
+
+async def _reconciled(server: Patient, holds: Callable[[Body], bool]) -> Body:
+    """Reconcile with a new controller until the status is as wanted."""
+    reconciler = _reconciler(server, [])
+    try:
+        async with asyncio.timeout(20):
+            while not holds(server.body.get("status") or {}):
+                await reconciler.reconcile(KEY)
+                await asyncio.sleep(0.02)
+    finally:
+        await reconciler.close()
+    return cast("Body", server.body["status"])
+
+
+async def test_a_selection_finds_its_jobs_and_their_logs_and_goes_on_with_another_controller() -> None:
+    fake = FakeDashboard()
+    server = Patient(_selecting(fake.url, entrypoint=r"job\.py$"))
+    try:
+        fake.add_job("past").row["end_time"] = 1795165606999
+        fake.add_job("other", status="RUNNING").row["entrypoint"] = "python train.py"
+        fake.add_job("a", b"one\n", "RUNNING", agent=True)
+        fake.add_job("driver").row.update(type="DRIVER", submission_id=None, job_id="driver", end_time=1795165607000)
+        status = await _reconciled(server, lambda now: now.get("finished") == "1/2")
+        assert {one["id"]: one["state"] for one in status["jobs"]} == {"a": "Running", "driver": "Unknown"}
+        fake.jobs["a"].append(b"two\n")
+        fake.jobs["a"].finish("FAILED")
+        fake.add_job("b", b"three\n", "RUNNING")
+        status = await _reconciled(server, lambda now: now.get("finished") == "2/3")
+        rows = {one["id"]: one for one in status["jobs"]}
+        assert list(rows) == ["b", "a", "driver"]
+        assert rows["a"]["log"]["tail"] == ["one", "two"]
+        assert (status["state"], status["counts"]["total"]) == ("Running", 3)
+    finally:
+        fake.stop()
+
+
+async def test_a_selection_of_past_jobs_too_reads_their_logs_once() -> None:
+    fake = FakeDashboard()
+    server = Counting(_selecting(fake.url, includeFinished=True))
+    try:
+        for number in range(30):
+            fake.add_job(f"j{number:02}", b"one\n", agent=True).row["end_time"] = 1795160000000 + 1000 * number
+
+        def read(status: Body) -> list[str]:
+            return [one["id"] for one in status.get("jobs", []) if one.get("log", {}).get("complete")]
+
+        status = await _reconciled(server, lambda now: len(read(now)) == 10)
+        assert (status["finished"], status["state"]) == ("30/30", "Succeeded")
+        assert read(status) == [f"j{number:02}" for number in range(29, 19, -1)]
+        await _reconciled(server, lambda _: True)
+        asked = [request.param("submission_id") for request in fake.requests if "/logs/" in request.path]
+        assert len(asked) == len(set(asked)) == 10
+        assert server.posted == 0
+    finally:
+        fake.stop()
+
+
+async def test_a_run_under_an_id_that_was_used_before_is_another_job_with_a_log_of_its_own() -> None:
+    fake = FakeDashboard()
+    server = Patient(_selecting(fake.url))
+    try:
+        fake.add_job("nightly", b"first\n", "RUNNING")
+        await _reconciled(server, lambda now: now.get("state") == "Running")
+        fake.jobs["nightly"].finish()
+        await _reconciled(server, lambda now: now["jobs"][0].get("log", {}).get("complete") is True)
+        fake.add_job("nightly", b"second\n", "RUNNING").row["start_time"] = 1795165702000
+        status = await _reconciled(server, lambda now: "second" in now["jobs"][0].get("log", {}).get("tail", ()))
+        assert status["jobs"][0]["log"]["lines"] == 1
+        assert (status["finished"], status["counts"]["succeeded"]) == ("1/2", 1)
+    finally:
+        fake.stop()
+
+
+async def test_a_pattern_that_re2_refuses_is_an_invalid_spec_and_a_mended_one_is_followed() -> None:
+    fake = FakeDashboard()
+    server = Patient(_selecting(fake.url, entrypoint="(?=x)"))
+    try:
+        status = await _reconciled(server, bool)
+        ready = next(one for one in status["conditions"] if one["type"] == "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec")
+        assert ready["message"].startswith("spec.jobs.entrypoint: ")
+        assert "(?" in ready["message"]
+        fake.add_job("a", status="RUNNING")
+        server.body = _selecting(fake.url, entrypoint="job") | {"status": status}
+        server.body["metadata"]["generation"] = 2
+        status = await _reconciled(server, lambda now: now.get("state") == "Running")
+        assert "Stalled" not in {one["type"] for one in status["conditions"]}
+    finally:
+        fake.stop()
