@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster.controller import Controller
-from tests.cluster.watches import Json, Watches, polled
+from tests.cluster.watches import Json, Watches, manifest, polled
 from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.kubectl import KubectlError
@@ -17,6 +17,7 @@ from tests.localcluster.rayhead import RayHead, RayHTTPError
 pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(150)]
 
 SOON = {"deleteRecordAfterSeconds": 10}
+GONE = ["Deleted"] * 3
 CRD = Path(raycluster.__file__).with_name("rayjob-crd.yaml")
 
 
@@ -90,6 +91,20 @@ def test_a_record_that_somebody_else_deleted_is_no_loss(watches: Watches, ray_he
     watches.wait(name)
     ray_head.delete_job(name)
     assert wait_record(watches, name, "Deleted")["state"] == "Succeeded"
+
+
+def test_of_a_selection_the_records_go_and_the_counts_stay(watches: Watches, ray_head: RayHead) -> None:
+    name = fresh()
+    metadata = {"team": name}
+    spec = {"rayCluster": {"name": "shared"}, "jobs": {"metadata": metadata}, "retention": SOON}
+    watches.kubectl("apply", "-f", "-", input=json.dumps(manifest(name, spec)))
+    jobs = [ray_head.submit("true", submission_id=f"{name}-{number}", metadata=metadata) for number in range(3)]
+    status = watches.wait_until(
+        name, lambda now: [record(now, number).get("state") for number in range(len(now.get("jobs", [])))] == GONE, 90
+    )
+    assert not any(is_known(ray_head, job) for job in jobs)
+    assert (status["finished"], status["counts"]["succeeded"], status["counts"]["total"]) == ("3/3", 3, 3)
+    assert watches.reasons(name).count("JobRecordDeleted") == 3
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, cast
@@ -72,11 +72,13 @@ class Asked:
         self.keeper = RecordKeeper(cast("KubeClient", self.server), self._hear)
         self._some = asyncio.Event()
 
-    async def ask(self, session: str = "session_fake", start: int = START, seconds: float = 3600) -> RecordAnswer:
+    async def ask(
+        self, session: str = "session_fake", start: int = START, seconds: float = 3600, others: Sequence[Wish] = ()
+    ) -> RecordAnswer:
         """Wish for the end of `a`'s record and return what came of it."""
         self._some.clear()
         wish = Wish("a", session, from_milliseconds(start), seconds)
-        self.keeper.ask(KEY, self.session, [wish])
+        self.keeper.ask(KEY, self.session, [wish, *others])
         assert self.keeper.is_asking(KEY)
         async with asyncio.timeout(10):
             await self._some.wait()
@@ -166,6 +168,15 @@ async def test_another_watch_that_waits_for_its_end_keeps_it(fake: FakeDashboard
     assert (await asked.ask()).message == "another RayJobWatch waits for its end"
     asked.session.leave(("ml", "other"))
     assert (await asked.ask()).outcome is Outcome.ASKED
+
+
+async def test_a_dashboard_that_is_away_is_asked_once_for_all_records(fake: FakeDashboard, asked: Asked) -> None:
+    fake.add_job("b")
+    fake.on("GET", "/api/version", faults.answer(503, "later"))
+    other = Wish("b", "session_fake", from_milliseconds(START), 3600)
+    answer = await asked.ask(others=[other])
+    assert answer.outcome is Outcome.PUT_OFF
+    assert len([request for request in fake.requests if request.path == "/api/version"]) == 1
 
 
 async def test_a_dashboard_that_fails_is_told(fake: FakeDashboard, asked: Asked) -> None:

@@ -120,7 +120,7 @@ def test_what_cannot_be_done_now_is_tried_again_with_a_growing_pause_and_says_wh
 
 
 def test_of_many_records_a_few_are_under_way() -> None:
-    state = watching(*(replace(OVER, id=f"j{number}") for number in range(25)))
+    state = watching(*(replace(OVER, id=f"j{number}") for number in range(70)))
     rounds = 0
     while not all(job.record.is_over for job in state.jobs.values()):
         state = with_records(state, HOUR, Moment(at(3601 + rounds)))

@@ -20,6 +20,7 @@ AT_A_TIME = 4
 SECONDS = 30.0
 MESSAGE_BYTES = 200
 
+_AWAY = (408, 429, 503)
 _ANOTHER_RUN = "its id is that of another run now"
 _OTHER_SESSION = "it went with the Ray head that held it"
 
@@ -88,13 +89,16 @@ class RecordKeeper:
             put_off = _put_off(f"which RayJobs still need it is not known: {error}")
             return {wish.job_id: put_off for wish in wishes}
         answers = {}
+        away: RecordAnswer | None = None  # why a dashboard that does not answer is asked no more now
         for wish in wishes:
             if ray_job := protected.get(wish.job_id):
                 answers[wish.job_id] = _put_off(f"RayJob {ray_job} names it and is not over")
             elif session.awaits(wish.job_id):
                 answers[wish.job_id] = _put_off("another RayJobWatch waits for its end")
             else:
-                answers[wish.job_id] = await _deleted(session.client, wish)
+                answer, is_away = (away, True) if away else await _deleted(session.client, wish)
+                answers[wish.job_id] = answer
+                away = answer if is_away else None
         return answers
 
     async def _protected(self, namespace: str) -> Mapping[str, str]:
@@ -108,16 +112,17 @@ class RecordKeeper:
         return protected
 
 
-async def _deleted(client: AsyncRayClient, wish: Wish) -> RecordAnswer:
+async def _deleted(client: AsyncRayClient, wish: Wish) -> tuple[RecordAnswer, bool]:
+    """Return what came of a wish, and whether the dashboard seems to be away."""
     try:
         async with asyncio.timeout(SECONDS):
-            return await _looked_up_and_deleted(client, wish)
+            return await _looked_up_and_deleted(client, wish), False
     except NotFoundError:
-        return RecordAnswer(Outcome.GONE)
+        return RecordAnswer(Outcome.GONE), False
     except ClientError as error:
-        return _put_off(str(error))
+        return _put_off(str(error)), error.status_code in _AWAY
     except TimeoutError:
-        return _put_off(f"Ray has not answered within {SECONDS:.0f} s")
+        return _put_off(f"Ray has not answered within {SECONDS:.0f} s"), True
 
 
 async def _looked_up_and_deleted(client: AsyncRayClient, wish: Wish) -> RecordAnswer:

@@ -19,8 +19,8 @@ from rayjobwatch.model.spec import RetentionSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.text import clean_line
 
-# A watch has so many records under way at most.
-MOST_AT_ONCE: Final = 10
+# A watch has so many records under way at most, which are asked for one after the other; each takes 3 s to be verified.
+MOST_AT_ONCE: Final = 30
 FIRST_RETRY: Final = 2.0
 LONGEST_RETRY: Final = 300.0
 # Ray's monitor of a job may write a deleted record again within 3 s of the job's end.
