@@ -137,6 +137,10 @@ def test_while_there_is_no_dashboard_nothing_is_due() -> None:
     state = with_records(watching(OVER), HOUR, Moment(at(3601)))
     away = replace(state, problem=Problem(Reason.RAY_CLUSTER_NOT_READY, "waiting"))
     assert seconds_to_next(away, HOUR, Moment(at(3601))) == math.inf
+    assert with_records(away, HOUR, Moment(at(3602))) == away
+    gone = replace(state, problem=Problem(Reason.RAY_CLUSTER_NOT_FOUND, "waiting"))
+    record = record_of(with_records(gone, HOUR, Moment(at(3602))))
+    assert (record.state, record.message) == (Deletion.LEFT, "it went with the Ray head that held it")
 
 
 def ray_job(job_id: str, deployment: str | None, *, in_spec: bool = False) -> dict[str, Any]:

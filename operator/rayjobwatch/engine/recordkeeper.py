@@ -12,7 +12,7 @@ from rayjobwatch.engine.rows import row_of
 from rayjobwatch.engine.session import SESSION_BYTES, ClusterSession
 from rayjobwatch.kube.client import RAY_JOBS, KubeClient, KubeError
 from rayjobwatch.model.records import Outcome, RecordAnswer
-from rayjobwatch.model.retention import DRIVERS, protected_by
+from rayjobwatch.model.retention import DRIVERS, GONE, protected_by
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.ray import AsyncRayClient, ClientError, NotFoundError
 
@@ -22,7 +22,6 @@ MESSAGE_BYTES = 200
 
 _AWAY = (408, 429, 503)
 _ANOTHER_RUN = "its id is that of another run now"
-_OTHER_SESSION = "it went with the Ray head that held it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ async def _deleted(client: AsyncRayClient, wish: Wish) -> tuple[RecordAnswer, bo
 async def _looked_up_and_deleted(client: AsyncRayClient, wish: Wish) -> RecordAnswer:
     version = await client.get_version()
     if clean_line(version.session_name or "", SESSION_BYTES) != wish.session:
-        return RecordAnswer(Outcome.LEFT, _OTHER_SESSION)
+        return RecordAnswer(Outcome.LEFT, GONE)
     row = row_of(wish.job_id, await client.get_job(wish.job_id))
     if row.is_driver:
         return RecordAnswer(Outcome.LEFT, DRIVERS)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from rayjobwatch.model import pace
 from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.moment import Moment
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.records import UNTOUCHED, Deletion, Outcome, RecordAnswer, RecordState
 from rayjobwatch.model.spec import RetentionSpec
 from rayjobwatch.model.state import WatchState
@@ -29,6 +30,7 @@ VERIFY_AFTER: Final = 3.0
 LONGEST_STAY: Final = timedelta(hours=1)
 # The head tells its time in whole seconds: asked at the very moment, it would say that it is too early.
 DATE_SECONDS: Final = 1.0
+GONE: Final = "it went with the Ray head that held it"
 DRIVERS: Final = "the driver was started without the Jobs API, and Ray deletes only what came through it"
 
 _OVER_FOR_KUBERAY: Final = ("Complete", "Failed")
@@ -97,6 +99,8 @@ def _record(job: Job, state: WatchState, spec: RetentionSpec, moment: Moment, *,
         return record
     if answer := moment.records.get(job.id):
         record = _answered(job, answer, moment.now)
+    if record.state is Deletion.PENDING and state.problem and state.problem.reason is Reason.RAY_CLUSTER_NOT_FOUND:
+        return RecordState(Deletion.LEFT, _whole(moment.now), GONE)
     if record.is_over or (record.state is Deletion.PENDING and _is_wanted(job, state, spec)):
         return record
     if not (may_begin and _until_old(job, state, spec, moment) == 0):
