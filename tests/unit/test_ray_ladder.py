@@ -60,6 +60,15 @@ def test_an_agent_that_may_not_be_asked_is_no_rung() -> None:
     assert ladder(agents=lambda _: False)[0].best() is SOCKET
 
 
+def test_a_log_that_its_agent_does_not_have_yet_is_waited_for_once() -> None:
+    climbed, _ = ladder("http")
+    assert climbed.failed(AGENT, NotFoundError("no such file")) is Then.SWITCH
+    assert (climbed.failed(FILE, FAILURE), climbed.best()) == (Then.RETRY, AGENT)
+    assert climbed.failed(AGENT, NotFoundError("no such file")) is Then.SWITCH
+    with pytest.raises(UnavailableError):
+        climbed.failed(FILE, FAILURE)
+
+
 def test_what_worked_is_tried_twice_and_then_the_next_one() -> None:
     climbed, progress = ladder()
     progress.worked.add(AGENT)

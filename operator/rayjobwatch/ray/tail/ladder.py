@@ -13,6 +13,7 @@ The best rung that was not given up is asked. What follows when it fails:
     it worked before, and fails for the first time        the same again, after a back-off
     it worked before, and fails again without progress    it is given up, the next one is asked after a back-off
     all are given up, and
+        the agent has no such file                        all are asked once more, after a back-off: not there yet
         none ever worked                                  the tail ends with this failure
         the text ended early, and a retry cannot help     the tail ends with this failure
         the job's record is gone                          the log is over
@@ -26,7 +27,7 @@ from enum import StrEnum
 
 from rayjobwatch.ray.api.logs import may_ask
 from rayjobwatch.ray.api.records import JobStatus
-from rayjobwatch.ray.errors import ClientError, TailEndedError
+from rayjobwatch.ray.errors import ClientError, NotFoundError, TailEndedError
 from rayjobwatch.ray.tail.progress import Progress
 from rayjobwatch.ray.tail.spec import Rung
 
@@ -46,6 +47,8 @@ class Ladder:
         self._progress = progress
         self._given_up: set[Rung] = set()
         self._cuts: Counter[int] = Counter()
+        self._is_young = False
+        self._was_awaited = False
 
     def best(self) -> Rung | None:
         """Return the source to ask now; None while the job waits for its start."""
@@ -67,9 +70,13 @@ class Ladder:
         """Say what follows a failure of `rung`; raise it if nothing does."""
         progress = self._progress
         progress.strikes[rung] += 1
+        self._is_young = self._is_young or (rung is Rung.AGENT and isinstance(error, NotFoundError))
         if rung not in progress.worked or progress.strikes[rung] > 1:
             self._given_up.add(rung)
         stuck, cut = self.best() in self._given_up, self._is_cut(error)
+        if stuck and self._may_come(progress):
+            self._given_up.clear()
+            return Then.RETRY
         if stuck and (cut or not progress.worked):
             raise error
         if stuck and progress.gone:  # no source knows the job any more, and none will again
@@ -77,6 +84,12 @@ class Ladder:
         if stuck:
             self._given_up.clear()
         return Then.RETRY if stuck or rung in progress.worked else Then.SWITCH
+
+    def _may_come(self, progress: Progress) -> bool:
+        """Whether the log may not have been there yet when its agent was asked; it is waited for once."""
+        waits = self._is_young and not progress.worked and not self._was_awaited
+        self._was_awaited = self._was_awaited or waits
+        return waits
 
     def _is_cut(self, error: ClientError) -> bool:
         """Whether the text tail ended early at the same place again and again, for which no retry helps."""
