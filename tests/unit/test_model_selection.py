@@ -16,6 +16,7 @@ from rayjobwatch.model import selection
 from rayjobwatch.model.conditions import conditions_of
 from rayjobwatch.model.events import events_of
 from rayjobwatch.model.jobs import JobRow, JobState
+from rayjobwatch.model.records import Deletion, RecordState
 from rayjobwatch.model.selection import fold_selected, logged, shown
 from rayjobwatch.model.selector import Selector, is_wanted, selector_of
 from rayjobwatch.model.spec import JobSelection
@@ -116,7 +117,12 @@ def rows_of(count: int, status: str = "SUCCEEDED", first: int = 0, every: float 
     """Return rows of jobs that ended one after the other."""
     numbers = range(first, first + count)
     return [
-        row(status, f"{n:05}", end_time=at(n * every) if status != "RUNNING" else None, start_time=at(n * every))
+        row(
+            status,
+            f"{n:05}",
+            end_time=None if status == "RUNNING" else at(int(n * every)),
+            start_time=at(int(n * every)),
+        )
         for n in numbers
     ]
 
@@ -202,6 +208,36 @@ def test_an_end_that_is_not_told_yet_is_not_forgotten() -> None:
     state = fold_selected(state, ALL, heard(900, *rows), state)
     assert len(state.jobs) < 120
     assert state.counts.total() == 300
+
+
+def test_what_an_earlier_process_has_told_of_a_job_without_a_row_is_not_told_again() -> None:
+    rows = rows_of(300)
+    state = fold_selected(WatchState(), ALL, heard(400, *rows), WatchState(), keeps_records=False)
+    again = restored(written(state))[0]
+    seen = heard(5000, *rows, *rows_of(1, first=5000))
+    found = fold_selected(again, ALL, seen, again, keeps_records=False)
+    assert (len(found.jobs), found.counts.total()) == (301, 301)
+    told = [note.message.split()[1] for note in events_of(again, found)]
+    assert told[0] == "05000"
+    assert len(told) < 62  # those of the last minute may have been written late, and have the names they had
+
+
+def test_a_job_whose_record_is_to_be_deleted_is_not_forgotten_before() -> None:
+    rows = rows_of(300)
+    state = WatchState()
+    for seconds in (400, 800):
+        state = fold_selected(state, ALL, heard(seconds, *rows), state, keeps_records=False)
+    assert len(state.jobs) == 300
+    pending = replace(state.jobs["00007"], record=RecordState(Deletion.PENDING))
+    state = replace(state, jobs={**state.jobs, "00007": pending})
+    assert "00007" in [job.id for job in shown(state)]
+    gone = replace(pending, record=RecordState(Deletion.DELETED))
+    state = replace(state, jobs={**state.jobs, "00007": gone})
+    left = [one for one in rows if one.id != "00007"]
+    state = fold_selected(state, ALL, heard(900, *left), state, keeps_records=False)
+    assert (len(state.jobs), state.counts.total()) == (299, 300)
+    again = restored(written(state))[0]
+    assert folded(heard(901, *left), state=again).counts.total() == 300
 
 
 def test_an_id_that_is_used_again_is_another_job() -> None:
