@@ -34,9 +34,10 @@ class Shared:
         self.watches.kubectl("apply", "-f", "-", input=json.dumps(manifest(name, body)))
 
     def submit(self, job: str, metadata: Json, code: int = 0) -> None:
-        """Submit a job that runs until `end`."""
+        """Submit a job that runs until `end`; it does when this returns, unless somebody was quick to stop it."""
         loop = f"while [ ! -e {self.files / job} ]; do sleep 0.1; done; echo end of {job}; exit {code}"
         self.head.submit(f"bash -c '{loop}'", submission_id=job, metadata=metadata)
+        self.head.wait_job(job, {"RUNNING", "STOPPED"})
 
     def end(self, *jobs: str) -> None:
         """Let jobs end, and wait for that."""
@@ -181,4 +182,5 @@ def test_a_selection_that_is_edited_is_counted_anew_and_one_that_re2_refuses_say
     assert rows(shared.finished("some", "0/1")) == {"one": "Running"}
     shared.end("one", "two")
     shared.select("some", {"metadata": CV})
-    assert rows(shared.finished("some", "1/1")) == {"two": "Succeeded"}
+    status = shared.watches.wait_until("some", lambda status: rows(status) == {"two": "Succeeded"})
+    assert counts(status) == {"total": 1, "succeeded": 1}
