@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rayjobwatch.model import selection
 from rayjobwatch.model.conditions import conditions_of
-from rayjobwatch.model.events import events_of
+from rayjobwatch.model.events import events_of, surely_told
 from rayjobwatch.model.jobs import JobRow, JobState
 from rayjobwatch.model.records import Deletion, RecordState
 from rayjobwatch.model.selection import fold_selected, logged, shown
@@ -220,6 +220,14 @@ def test_what_an_earlier_process_has_told_of_a_job_without_a_row_is_not_told_aga
     told = [note.message.split()[1] for note in events_of(again, found)]
     assert told[0] == "05000"
     assert len(told) < 62  # those of the last minute may have been written late, and have the names they had
+
+
+def test_events_that_a_process_still_owed_are_told_by_the_next_one() -> None:
+    ended = row("FAILED", "a", end_time=at(10)), row("SUCCEEDED", "b", end_time=at(1000))
+    state = folded(heard(1001, *ended))
+    assert not list(events_of(restored(written(state))[0], state))
+    owed = surely_told(restored(written(state))[0], at(1010))
+    assert [note.message.split()[1] for note in events_of(owed, state)] == ["b", "a"]
 
 
 def test_a_job_whose_record_is_to_be_deleted_is_not_forgotten_before() -> None:

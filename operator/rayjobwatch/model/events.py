@@ -111,7 +111,10 @@ def surely_told(state: WatchState, now: datetime) -> WatchState:
     """
     jobs = state.jobs.items()
     told = {id_: job for id_, job in jobs if job.state.is_over and job.end_time and now - job.end_time > TOLD_AGAIN}
-    return replace(state, jobs=told)
+    selected = state.selected
+    if selected and selected.newest:  # of jobs without a row only the time says whether they were told
+        selected = replace(selected, newest=min(selected.newest, now - TOLD_AGAIN))
+    return replace(state, jobs=told, selected=selected)
 
 
 def _stop_notes(job: Job, before: StopOrder | None, generation: int) -> Iterator[EventNote]:
