@@ -60,6 +60,16 @@ def _by_rule(job: Job, state: WatchState, rules: AbstractSet[str]) -> bool:
     return found is not None and any(found.rules[name].firing for name in rules & found.rules.keys())
 
 
+def _without_row(state: WatchState, orders: Mapping[str, StopOrder | None]) -> list[Job]:
+    """Return the jobs whose stop is put off, as not all that are to be stopped have a row in status to say so."""
+    if len(state.jobs) <= ROWS:
+        return []
+    wanted = [job for job in state.jobs.values() if orders[job.id] and not job.state.is_over]
+    # Nothing stops a driver, nor a PENDING job before it runs: those that stopping helps come first.
+    wanted.sort(key=lambda job: (job.is_driver, job.state is not JobState.RUNNING, job.stop is None))
+    return wanted[OPEN_ROWS:]
+
+
 def _order(job: Job, cause: StopCause | None, moment: Moment, state: WatchState) -> StopOrder | None:
     order, now, answer = job.stop, moment.now, moment.answers.get(job.id)
     if job.state.is_over:
