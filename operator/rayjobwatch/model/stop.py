@@ -42,16 +42,6 @@ def with_orders(state: WatchState, spec: WatchSpec, moment: Moment) -> WatchStat
     return replace(state, jobs={id_: replace(job, stop=orders[id_]) for id_, job in state.jobs.items()})
 
 
-def _without_row(state: WatchState, orders: Mapping[str, StopOrder | None]) -> list[Job]:
-    """Return the jobs whose stop is put off, as not all that are to be stopped have a row in status to say so."""
-    if len(state.jobs) <= ROWS:
-        return []
-    wanted = [job for job in state.jobs.values() if orders[job.id] and not job.state.is_over]
-    # Nothing stops a driver, nor a PENDING job before it runs: those that stopping helps come first.
-    wanted.sort(key=lambda job: (job.is_driver, job.state is not JobState.RUNNING, job.stop is None))
-    return wanted[OPEN_ROWS:]
-
-
 def _by_rule(job: Job, state: WatchState, rules: AbstractSet[str]) -> bool:
     """Whether a rule that stops jobs fires for this one, or has: that it rests meanwhile does not save the job."""
     if job.stop and job.stop.cause is StopCause.LOG_RULE:
