@@ -120,3 +120,8 @@ def test_what_is_done_together_is_done_within_a_tenth_of_a_second(moment: float)
 def test_jitter_only_ever_shortens_by_at_most_its_spread(seconds: float, chance: float) -> None:
     assert seconds / 2 <= pace.jittered(seconds, chance) <= seconds
     assert seconds * 0.9 <= pace.jittered(seconds, chance, 0.05) <= seconds
+
+
+@pytest.mark.parametrize(("write", "wait"), [(0.0, 0.1), (0.01, 0.1), (0.1, 0.5), (5.0, 1.0)])
+def test_a_status_waits_for_events_as_long_as_the_api_server_is_slow_anyway(write: float, wait: float) -> None:
+    assert pace.events_pause(write) == wait

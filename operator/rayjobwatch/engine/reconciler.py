@@ -192,11 +192,13 @@ class Reconciler:
             self._again(key, wait)
             return
         reached("before the events")
-        await self._teller.tell(key, _notes(watch, target))
+        await self._teller.tell(key, _notes(watch, target), pace.events_pause(self._write_seconds))
         if self._teller.owes(watch.body, key):
             status["eventsPending"] = True
             self._again(key, EVENTS_AGAIN_SECONDS)
         await self._write(key, watch, status, urgent=changed)
+        if watch.session and watch.told is watch.state:
+            watch.session.follow(key, watch.wanted_logs(now), watch.lens)
         self._act(key, watch, now)
         await self._expire(key, watch, now)
 

@@ -9,9 +9,6 @@ from rayjobwatch.kube.client import Body
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.model.events import EventNote
 
-# A quick API server takes an Event in some milliseconds. A status that does not wait longer says that Events are due.
-FIRST_SECONDS = 0.1
-
 Note = tuple[Body, EventNote]
 
 
@@ -22,14 +19,14 @@ class Teller:
         self._recorder = recorder
         self._telling: dict[WatchKey, asyncio.Task[None]] = {}
 
-    async def tell(self, key: WatchKey, notes: Sequence[Note]) -> None:
-        """Begin to post `notes`; returns when they are posted, or soon."""
+    async def tell(self, key: WatchKey, notes: Sequence[Note], seconds: float) -> None:
+        """Begin to post `notes`; returns when they are posted, or after so many seconds."""
         if not notes:
             return
         task = asyncio.create_task(self._tell(self._telling.get(key), notes), name="tell {}/{}".format(*key))
         self._telling[key] = task
         task.add_done_callback(lambda done: self._ended(key, done))
-        await asyncio.wait({task}, timeout=FIRST_SECONDS)
+        await asyncio.wait({task}, timeout=seconds)
 
     def owes(self, watch: Body, key: WatchKey) -> bool:
         """Whether an Event of the watch is still to be posted."""

@@ -292,7 +292,8 @@ class Watch:
         if not job.seen or not same_session or self.digests.get(job.id, LogDigest()).complete:
             return False
         if not job.state.is_over:
-            return True
+            # Where many watches come at once, all get their state before the first log is read, which takes longer.
+            return self.told.jobs.get(job.id, Job(job.id)).seen or job.ending_since is not None
         return now - self.over_since.setdefault(job.id, now) < LOG_GRACE
 
     def observation(self, target: Target, now: datetime) -> Observation:

@@ -23,6 +23,9 @@
 |                                        | 2                               | sooner                               |
 | write of what a log rule does         | at once, but 2 after a write    | one that flaps must not flood us     |
 | write of a log's progress alone        | 5, more from 50 watches, to 15  | 10 a second, as etcd rewrites it all |
+| wait for Events before a status        | 0.1; on a slow API server as    | a status waits for no Event that     |
+|                                        | long as 5 of its writes, to 1   | hangs, nor tells of it needlessly    |
+| first reading of a running job's log   | when its state is written       | of many watches all get a state soon |
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
 """
 
@@ -52,6 +55,9 @@ RULE_WRITE = 2.0
 SLOW_WRITE = 0.05
 LONGEST_HOLD = 2.0
 _HELD_WRITES = 20
+EVENTS_FIRST = 0.1
+LONGEST_EVENTS_FIRST = 1.0
+_WAITED_WRITES = 5
 
 VERSION_AGAIN = 60.0
 LIST_AGAIN = 600.0
@@ -104,6 +110,11 @@ def log_write_pause(watches: int) -> float:
 def state_write_pause(write_seconds: float) -> float:
     """Return how long a change of state that is no end is held back, where a write takes so long these days."""
     return min(LONGEST_HOLD, _HELD_WRITES * write_seconds) if write_seconds > SLOW_WRITE else 0.0
+
+
+def events_pause(write_seconds: float) -> float:
+    """Return how long a status waits for the Events that say the same, where a write takes so long these days."""
+    return max(EVENTS_FIRST, min(LONGEST_EVENTS_FIRST, _WAITED_WRITES * write_seconds))
 
 
 def backed_off(first: float, failures: int, longest: float) -> float:
