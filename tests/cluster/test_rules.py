@@ -143,3 +143,6 @@ def test_what_a_user_hides_is_shown_nowhere(watches: Watches, ray_head: RayHead)
     assert "for ***" in status["jobs"][0]["log"]["tail"]
     shown = json.dumps([status, watches.events(name)])
     assert not any(f"cust-{number}" in shown for number in (17, 18, 19))
+    watches.apply(name, name, logs={**logs, "redact": [r"cust-\d+", "ValueError"]})
+    status = watches.wait_until(name, lambda now: "ValueError" not in json.dumps(now))
+    assert status["summary"].endswith("***: no ***")

@@ -6,6 +6,7 @@ A state is folded from batches of lines and from the passing of time; nothing he
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from types import MappingProxyType
 
 from rayjobwatch.model.scan import Matches
@@ -68,11 +69,19 @@ class Rules:
     def read(self, matches: Matches, states: States, now: datetime) -> States:
         """Return the states after lines that came now and match; each line counts once for each rule."""
         new = dict(self.rested(states, now))
+        for name, lines in self._by_rule(matches).items():
+            new[name] = _read(self._by_name[name], new.get(name, RESTING), lines, now)
+        return {name: state for name, state in new.items() if state is not RESTING}
+
+    def _by_rule(self, matches: Matches) -> dict[str, list[str | None]]:
+        """Return each rule's matching lines in order, None for those that reset it."""
+        lines: dict[str, list[str | None]] = {}
         for line, numbers in matches:
             for number in numbers:
                 if number < len(self._roles):
-                    _apply(*self._roles[number], new, line, now)
-        return new
+                    rule, resets = self._roles[number]
+                    lines.setdefault(rule.name, []).append(None if resets else line)
+        return lines
 
     def rested(self, states: States, now: datetime) -> States:
         """Return the states at a time without news: what was quiet for long enough rests."""
@@ -85,32 +94,43 @@ class Rules:
         return min((time for time in times if time), default=None)
 
 
-def _apply(rule: Rule, resets: bool, states: dict[str, RuleState], line: str, now: datetime) -> None:
-    if not resets:
-        states[rule.name] = _matched(rule, states.get(rule.name, RESTING), line, now)
-    elif rule.name in states:
-        states[rule.name] = _reset(states[rule.name])
+def _read(rule: Rule, state: RuleState, lines: Sequence[str | None], now: datetime) -> RuleState:
+    """Take in a rule's lines run by run, not line by line: a job may print thousands a second."""
+    for is_match, run in groupby(lines, key=_is_match):
+        if is_match:
+            state = _matched(rule, state, [line or "" for line in run], now)
+        elif state is not RESTING:
+            state = _reset(state)
+    return state
 
 
-def _matched(rule: Rule, state: RuleState, line: str, now: datetime) -> RuleState:
-    count = state.count + 1
+def _is_match(line: str | None) -> bool:
+    return line is not None
+
+
+def _matched(rule: Rule, state: RuleState, lines: Sequence[str], now: datetime) -> RuleState:
+    count = state.count + len(lines)
     if state.firing:
         return replace(state, count=count, last_match=now)
-    recent = _remembered(rule, state.recent, now)
-    if sum(number for _, number in recent) < rule.count:
+    recent = _remembered(rule, state.recent, now, len(lines))
+    spare = sum(number for _, number in recent) - rule.count
+    if spare < 0:
         return replace(state, count=count, last_match=now, recent=recent)
+    line = lines[max(0, len(lines) - 1 - spare)]
     return RuleState(count=count, fired=state.fired + 1, firing=True, last_match=now, line=line)
 
 
-def _remembered(rule: Rule, recent: Sequence[tuple[datetime, int]], now: datetime) -> tuple[tuple[datetime, int], ...]:
-    """Count one more line, and forget those that no longer count."""
+def _remembered(
+    rule: Rule, recent: Sequence[tuple[datetime, int]], now: datetime, more: int
+) -> tuple[tuple[datetime, int], ...]:
+    """Count so many lines more, and forget those that no longer count."""
     if rule.within is None:
-        return ((now, sum(count for _, count in recent) + 1),)
+        return ((now, sum(count for _, count in recent) + more),)
     kept = [(time, count) for time, count in recent if timedelta(0) <= now - time < rule.within]
     if kept and now - kept[-1][0] < rule.within / WINDOW_PARTS:
-        kept[-1] = (kept[-1][0], kept[-1][1] + 1)
+        kept[-1] = (kept[-1][0], kept[-1][1] + more)
     else:
-        kept.append((now, 1))
+        kept.append((now, more))
     return tuple(kept)
 
 
