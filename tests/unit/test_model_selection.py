@@ -248,6 +248,16 @@ def test_a_job_whose_record_is_to_be_deleted_is_not_forgotten_before() -> None:
     assert folded(heard(901, *left), state=again).counts.total() == 300
 
 
+def test_records_that_are_being_deleted_take_half_of_the_rows_of_ends_at_most() -> None:
+    rows = [*rows_of(100), *rows_of(40, "RUNNING", 100)]
+    state = fold_selected(WatchState(), ALL, heard(200, *rows), WatchState(), keeps_records=False)
+    old = {id_: replace(job, record=RecordState(Deletion.PENDING)) for id_, job in state.jobs.items() if id_ < "00030"}
+    ids = [job.id for job in shown(replace(state, jobs={**state.jobs, **old}))]
+    assert len(ids) == 50
+    assert ids[30:40] == [f"{n:05}" for n in range(99, 89, -1)]
+    assert ids[40:] == [f"{n:05}" for n in range(29, 19, -1)]
+
+
 def test_an_id_that_is_used_again_is_another_job() -> None:
     first = row("SUCCEEDED", "a", end_time=at(1))
     second = row("RUNNING", "a", start_time=at(5))

@@ -267,7 +267,8 @@ class Watch:
         """Return the records that are to be deleted now."""
         age = self.spec.retention.delete_record_after_seconds if self.spec else None
         due = retention.due_jobs(self.told, now) if age is not None else []
-        return [Wish(job.id, job.session, job.start_time, age or 0.0) for job in due]
+        rows = {job.id for job in shown(self.told)} if due else set[str]()
+        return [Wish(job.id, job.session, job.start_time, age or 0.0) for job in due if job.id in rows]
 
     def wanted_logs(self, now: datetime) -> dict[Follow, Heard]:
         """Return the logs to follow now, each with what is known of it."""

@@ -154,14 +154,19 @@ def shown(state: WatchState) -> list[Job]:
     jobs = list(state.jobs.values())
     if len(jobs) <= ROWS:
         return jobs
-    over = sorted((job for job in jobs if job.state.is_over), key=_is_left_alone)
+    over = [job for job in jobs if job.state.is_over]
     open_ = sorted((job for job in jobs if not job.state.is_over), key=_urgency)
     open_ = open_[: ROWS - min(ENDED_ROWS, len(over))]
-    return [*open_, *over[: ROWS - len(open_)]]
+    return [*open_, *_shown_ends(over, ROWS - len(open_))]
 
 
-def _is_left_alone(job: Job) -> bool:
-    return job.record.state is not Deletion.PENDING  # what is being done must stand in status
+def _shown_ends(over: Sequence[Job], room: int) -> list[Job]:
+    """Return the newest ends, and in half of the room those of which something is being done: status must say so."""
+    busy = {job.id for job in over if job.record.state is Deletion.PENDING}
+    others = [job.id for job in over if job.id not in busy]
+    newest = others[: max(room // 2, room - len(busy))]
+    rows = {*newest, *[job.id for job in over if job.id in busy][: room - len(newest)]}
+    return [job for job in over if job.id in rows]
 
 
 def _urgency(job: Job) -> int:
