@@ -52,7 +52,8 @@ def selector(**jobs: object) -> Selector:
 
 
 def rows(session: ClusterSession, key: WatchKey = KEY) -> set[str] | None:
-    listing = session.listing_for(key, ())
+    choice = session._choices.get(key)
+    listing = session.listing_for(key, (), choice.selector) if choice else None
     return None if listing is None else set(listing.rows)
 
 
@@ -150,3 +151,21 @@ async def test_a_dashboard_is_asked_no_more_when_the_last_selection_left(
     await news.until(lambda: session.listing_for(OTHER, ["a"]) is not None)
     assert asked(fake)[ONE] >= 1
     assert rows(session) is None
+
+
+async def test_what_was_listed_for_another_selection_is_none_of_an_edited_one(
+    fake: FakeDashboard, session: ClusterSession, news: Told
+) -> None:
+    for id_ in "ab":
+        fake.add_job(id_, status="RUNNING").row["entrypoint"] = id_
+    before, after = selector(entrypoint="a"), selector(entrypoint="b")
+    session.join(KEY, [], selector=before)
+    await news.until(lambda: rows(session) == {"a"})
+    assert session.listing_for(KEY, (), after) is None
+    assert session.listing_for(KEY, ["a"]) is None
+    session.join(KEY, ["a"])
+    assert session.listing_for(KEY, ["a"], before) is None
+    await news.until(lambda: session.listing_for(KEY, ["a"]) is not None)
+    session.join(KEY, [], selector=after)
+    assert session.listing_for(KEY, (), after) is None
+    await news.until(lambda: rows(session) == {"b"})

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+import pytest
+
 from rayjobwatch.kube.client import Body, Resource
 from tests.ray.fakedashboard import FakeDashboard
 from tests.unit.test_engine_reconciler import KEY, Patient, _reconciler, _watch
@@ -118,3 +120,59 @@ async def test_a_pattern_that_re2_refuses_is_an_invalid_spec_and_a_mended_one_is
         assert "Stalled" not in {one["type"] for one in status["conditions"]}
     finally:
         fake.stop()
+
+
+class Editable(Patient):
+    """Takes every write, and lets the spec be edited in between."""
+
+    async def apply_status(self, _resource: Resource, _namespace: str, _name: str, body: Body) -> Body:
+        return self._changed(status=body["status"])
+
+    def edit(self, jobs: Body) -> Body:
+        generation = self.body["metadata"]["generation"] + 1
+        return self._changed(generation=generation, spec=self.body["spec"] | {"jobs": jobs})
+
+    def _changed(self, generation: int = 0, **parts: Body) -> Body:
+        self.version += 1
+        meta = self.body["metadata"] | {"resourceVersion": str(self.version)}
+        self.body = self.body | {"metadata": meta | ({"generation": generation} if generation else {})} | parts
+        return self.body
+
+
+@pytest.mark.parametrize(
+    ("jobs", "wanted"),
+    [
+        ({"metadata": {"team": "cv"}}, {"b"}),
+        ({"ids": ["b", "c"]}, {"b", "c"}),
+        ({}, {"a", "b"}),
+    ],
+)
+async def test_an_edited_selection_has_none_of_the_jobs_of_the_one_before(jobs: Body, wanted: set[str]) -> None:
+    fake = FakeDashboard()
+    server = Editable(_selecting(fake.url, metadata={"team": "nlp"}))
+    reconciler = _reconciler(server, [])
+    seen = list[set[str]]()
+
+    async def reconcile_until(ids: set[str]) -> None:
+        seen.clear()
+        async with asyncio.timeout(20):
+            while ids not in seen:
+                await reconciler.reconcile(KEY)
+                if (status := server.body.get("status") or {}).get("observedGeneration") == _generation(server):
+                    seen.append({row["id"] for row in status["jobs"]})
+                await asyncio.sleep(0.02)
+
+    try:
+        for id_, team in (("a", "nlp"), ("b", "cv")):
+            fake.add_job(id_).row["metadata"] = {"team": team}
+        await reconcile_until({"a"})
+        reconciler._objects.seen(server.edit(jobs))
+        await reconcile_until(wanted)
+        assert all(ids in (set(), wanted) for ids in seen)
+    finally:
+        await reconciler.close()
+        fake.stop()
+
+
+def _generation(server: Patient) -> int:
+    return int(server.body["metadata"]["generation"])

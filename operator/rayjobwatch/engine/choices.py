@@ -19,11 +19,11 @@ class Choice:
     """What one watch selects, since when (loop time), and whether it was told of a table since."""
 
     def __init__(self, selector: Selector, since: float) -> None:
+        self.selector = selector
         self.key = selector.key
         self.since = since
         self.is_told = False
         self.floor = 0.0
-        self._selector = selector
         self._matched: dict[str, tuple[int | None, bool]] = {}
 
     def move(self, floor: datetime | None) -> None:
@@ -37,7 +37,7 @@ class Choice:
     def _matches(self, job: JobDetails) -> bool:
         known = self._matched.get(job.job_id)
         if known is None or known[0] != job.start_time:
-            known = job.start_time, self._selector.matches(job.entrypoint, job.metadata)
+            known = job.start_time, self.selector.matches(job.entrypoint, job.metadata)
             self._matched[job.job_id] = known
         return known[1]
 

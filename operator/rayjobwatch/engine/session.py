@@ -87,22 +87,30 @@ class ClusterSession:
         """Return a job as last listed, None where it was not asked for or is not there."""
         return self._poller.heard.jobs.get(job_id) if self._poller.heard else None
 
-    def listing_for(self, key: WatchKey, ids: Collection[str]) -> Listing | None:
+    def listing_for(self, key: WatchKey, ids: Collection[str], selector: Selector | None = None) -> Listing | None:
         """Return the rows of `ids` as listed since `key` has asked for them: of a re-used id, not the earlier run's.
 
-        For a watch that selects its jobs these are the rows of all that it wants.
+        With a selector these are the rows of all that it wants, once `key` has joined with it.
         """
-        if not self.has_listing_for(key, ids):
+        if not self.has_listing_for(key, ids, selector):
             return None
         heard = self._poller.heard
-        return self.listing(self._chosen(key, heard.jobs) if heard and self._choices.get(key) else ids)
+        return self.listing(self._chosen(key, heard.jobs) if heard and selector else ids)
 
-    def has_listing_for(self, key: WatchKey, ids: Collection[str]) -> bool:
-        """Whether jobs were listed since `key` has asked for `ids`, or has begun to select."""
+    def has_listing_for(self, key: WatchKey, ids: Collection[str], selector: Selector | None = None) -> bool:
+        """Whether jobs were listed since `key` has asked for `ids`, or has begun to select by `selector`."""
+        choice = self._choices.get(key)
+        if (choice.key if choice else "") != (selector.key if selector else ""):
+            return False  # the spec was edited since it joined
+        heard = self._poller.heard
+        return self._is_listed(key) and heard is not None and (choice is not None or heard.ids.issuperset(ids))
+
+    def _is_listed(self, key: WatchKey) -> bool:
         heard, asked, choice = self._poller.heard, self._open.get(key), self._choices.get(key)
-        if heard is None or asked is None or self.unreachable or any(job.since > heard.began for job in asked.values()):
+        if heard is None or asked is None or self.unreachable:
             return False
-        return choice.since <= heard.began if choice else heard.ids.issuperset(ids)
+        began = [*(job.since for job in asked.values()), *([choice.since] if choice else [])]
+        return all(since <= heard.began for since in began)
 
     def _chosen(self, key: WatchKey, ids: Iterable[str]) -> set[str]:
         """Return the jobs of `ids` that are listed and that a watch selects."""
@@ -212,7 +220,7 @@ class ClusterSession:
             news = ids.intersection(asked) | (self._chosen(key, ids) if choice else set())
             if everyone or news or (choice and not choice.is_told):
                 self._news(key, not over.isdisjoint(news))
-            if choice and self.has_listing_for(key, ()):
+            if choice and self._is_listed(key):
                 choice.is_told = True
 
     def _tasks_told(self, ray_job_id: str) -> None:

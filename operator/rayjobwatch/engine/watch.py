@@ -194,7 +194,7 @@ class Watch:
             session is None
             or session.unreachable
             or has_nothing_to_list
-            or session.has_listing_for(key_of(self.body), self.open_ids)
+            or session.has_listing_for(key_of(self.body), self.open_ids, self.selector)
         ):
             self.unlisted_since = None
             return 0.0
@@ -300,7 +300,7 @@ class Watch:
     def observation(self, target: Target, now: datetime) -> Observation:
         """Return what is seen of the watch's dashboard now."""
         session = self.session
-        listing = session.listing_for(key_of(self.body), self.open_ids) if session else None
+        listing = session.listing_for(key_of(self.body), self.open_ids, self.selector) if session else None
         unawaited = self._unawaited(listing)
         return Observation(
             now=now,
