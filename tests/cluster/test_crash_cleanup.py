@@ -65,6 +65,8 @@ def test_a_crash_there_neither_loses_nor_doubles_anything(
         program.kill()
 
     with Controller(installed, tmp_path / "last", *arguments[2:]):
+        watches.apply("probe", "nothing")
+        watches.wait_reason("probe", "Finished", "JobNotFound")
         if "watch" in place:
             watches.kubectl("wait", "--for=delete", f"rjw/{name}", "--timeout=60s", timeout=70)
         else:

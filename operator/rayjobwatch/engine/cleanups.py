@@ -1,8 +1,13 @@
-"""Asking one Ray dashboard about Serve applications: one thing at a time, because each change puts all of them anew."""
+"""Asking one Ray dashboard about Serve applications.
+
+Each change puts all of them anew, so that two at once would undo each other: one at a time on each head, whichever way
+it is reached.
+"""
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from weakref import WeakValueDictionary
 
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.crash import reached
@@ -11,6 +16,9 @@ from rayjobwatch.model.serve import Delete, Look
 from rayjobwatch.model.servestate import Application, ServeAnswer
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.ray import AsyncRayClient, ClientError, ServeApplication
+
+# The turns of the Ray sessions of which somebody asks now.
+_TURNS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 SECONDS = 90.0
 CLOSE_SECONDS = 1.0
@@ -30,7 +38,6 @@ class CleanUps:
         self._asking: dict[WatchKey, asyncio.Task[None]] = {}
         self._answers: dict[WatchKey, ServeAnswer] = {}
         self._forgotten: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Lock()
 
     def is_asking(self, key: WatchKey) -> bool:
         """Whether a step for `key` is under way."""
@@ -62,8 +69,7 @@ class CleanUps:
 
     async def _ask(self, key: WatchKey, step: Look | Delete, session: str) -> None:
         try:
-            async with self._turn:
-                answer = await self._answer(step, session)
+            answer = await self._answer(step, session)
         finally:
             is_wanted = self._asking.get(key) is asyncio.current_task()
             if is_wanted:
@@ -86,9 +92,10 @@ class CleanUps:
         now = clean_line(version.session_name or "", SESSION_BYTES)
         if isinstance(step, Look) or now != session:
             return ServeAnswer(now, tuple(map(_application, await self._client.list_serve_applications())))
-        reached("before the applications are deleted")
-        await self._client.delete_serve_applications(step.names, wait=None)
-        reached("after the applications are deleted")
+        async with _TURNS.setdefault(now, asyncio.Lock()):
+            reached("before the applications are deleted")
+            await self._client.delete_serve_applications(step.names, wait=None)
+            reached("after the applications are deleted")
         return ServeAnswer(now, asked=step.names)
 
 
