@@ -4,7 +4,7 @@ Ray has no request for one application, only a PUT of all declarative ones, and 
 put again just as they were read the moment before: their replicas stay and serve on, those whose last deployment failed
 are tried again. What somebody else deploys or deletes between the two requests is undone (the GET takes 6 to 21 ms, the
 PUT 10 to 15). The other way, `serve.delete` inside of a job, has no such gap, but leaves a declarative application in
-Serve's checkpoint: a controller that restarts brings it back.
+Serve's checkpoint: by its source, a controller that restarts would bring it back.
 """
 
 import json
