@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.guard import descendants
@@ -14,6 +15,11 @@ from tests.localcluster.rayhead import RayHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# A machine that is busy makes single examples slow; what hangs is ended by the tests' own time limits.
+settings.register_profile("rayjobwatch", deadline=None)
+settings.load_profile("rayjobwatch")
 
 
 @pytest.fixture(scope="session")

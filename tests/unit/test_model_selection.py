@@ -437,7 +437,7 @@ def few_rows() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(STEPS, min_size=15, max_size=40))
 def test_after_any_history_every_job_is_counted_once_and_every_end_is_told(history: Sequence[tuple[str, int]]) -> None:
     head = Head()
