@@ -17,8 +17,7 @@ def load_shard():
 try:
     ray.get(load_shard.remote())
 except ray.exceptions.RayError:
-    sys.stdout.flush()
-    os._exit(3)
+    sys.exit(3)
 " 2>/dev/null"""
 
 
