@@ -84,6 +84,22 @@ _RULE = {"name": "oom", "pattern": "out of memory"}
             ["spec.dashboard.url", "password"],
             id="password in the URL",
         ),
+        pytest.param({"auth": {}}, ["spec.auth.tokenSecretRef"], id="auth without a Secret"),
+        pytest.param(
+            {"auth": {"tokenSecretRef": {"name": "other/ray", "key": "t"}}},
+            ["spec.auth.tokenSecretRef.name", "in this namespace"],
+            id="a Secret of another namespace",
+        ),
+        pytest.param(
+            {"auth": {"tokenSecretRef": {"name": "ray", "key": "../t"}}},
+            ["spec.auth.tokenSecretRef.key", "a key of the Secret"],
+            id="a key that is a path",
+        ),
+        pytest.param(
+            {"rayCluster": None, "dashboard": {"url": "http://ray:8265", "caSecretRef": {"name": "ca", "key": "ca"}}},
+            ["spec.dashboard.caSecretRef", "https://"],
+            id="a CA without TLS",
+        ),
     ],
 )
 def test_a_manifest_that_breaks_a_rule_is_refused_with_the_field_named(

@@ -23,3 +23,9 @@ def client_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     _authority().configure_trust(context)
     return context
+
+
+def authority_pem() -> bytes:
+    """Return the CA that has signed the certificate."""
+    pem: bytes = _authority().cert_pem.bytes()
+    return pem

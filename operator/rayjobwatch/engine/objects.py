@@ -68,12 +68,12 @@ def watch_part(body: Body) -> Body:
 
 
 def cluster_part(body: Body) -> Body:
-    """Return what is read of a RayCluster; see `model.dashboard`."""
+    """Return what is read of a RayCluster; see `model.dashboard` and `model.access`."""
     spec, status = body.get("spec") or {}, body.get("status") or {}
     head = {"headService": (spec.get("headGroupSpec") or {}).get("headService")}
     return {
         "metadata": _metadata(body) | _origin(body["metadata"]),
-        "spec": {"suspend": spec.get("suspend"), "headGroupSpec": head},
+        "spec": {"suspend": spec.get("suspend"), "headGroupSpec": head, "authOptions": spec.get("authOptions")},
         "status": {name: status[name] for name in ("state", "head", "conditions") if name in status},
     }
 

@@ -10,6 +10,7 @@ from rayjobwatch.engine.choices import Choices
 from rayjobwatch.engine.rows import problem_of
 from rayjobwatch.model import pace
 from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.ray import AsyncRayClient, ClientError, JobDetails, NotFoundError, RayVersion
 
 FAILURES_TO_UNREACHABLE = 3
@@ -53,6 +54,7 @@ class Poller:
     ) -> None:
         self.heard: Heard | None = None
         self.unreachable: Problem | None = None
+        self.refused = False  # its last answer was that we may not ask: a new token may be had before it counts as away
         self._client = client
         self._open_jobs = open_jobs
         self._choices = choices
@@ -115,15 +117,16 @@ class Poller:
         return max(0.0, datetime.now(UTC).timestamp() - row.start_time / 1000)
 
     async def _poll(self, ids: frozenset[str]) -> None:
-        before = self.heard, self.unreachable
+        before, was_refused = (self.heard, self.unreachable), self.refused
         try:
             self.heard = await self._ask(ids)
         except ClientError as error:
             self._failed(problem_of(self._client.base_url, error))
         else:
             self._failures = 0
-            self.unreachable = None
-        self._told(*self._news(before[0], before[1]))
+            self.unreachable, self.refused = None, False
+        ids, everyone = self._news(*before)
+        self._told(ids, everyone or (self.refused and not was_refused))
 
     async def _ask(self, ids: frozenset[str]) -> Heard:
         known = self.heard
@@ -184,6 +187,7 @@ class Poller:
 
     def _failed(self, problem: Problem) -> None:
         self._failures += 1
+        self.refused = problem.reason is Reason.UNAUTHORIZED
         if self.heard is None or self._failures >= FAILURES_TO_UNREACHABLE:
             self.unreachable = problem
 

@@ -249,7 +249,8 @@ class Reconciler:
             self._finish(key, watch)
             return Target()
         in_doubt = watch.session is not None and watch.session.unreachable is not None
-        target = await self._targets.find(key[0], watch.spec, in_doubt=in_doubt)
+        refused = watch.session.refused if watch.session else None
+        target = await self._targets.find(key[0], watch.spec, in_doubt=in_doubt, refused=refused)
         session = self._sessions.get(target.dashboard) if target.dashboard else None
         if watch.session is not session:
             self._leave(key, watch)

@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.choices import Choices
 from rayjobwatch.engine.cleanups import CleanUps
+from rayjobwatch.engine.credentials import trusting
 from rayjobwatch.engine.failedtasks import Failed, FailedTasks
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
 from rayjobwatch.engine.poller import OpenJob, Poller
 from rayjobwatch.engine.rows import row_of
 from rayjobwatch.engine.stops import Ask, Stops
+from rayjobwatch.model.access import Access
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.lens import NO_LENS, Lens
 from rayjobwatch.model.observation import Cluster, Listing, Problem
@@ -39,7 +41,14 @@ class ClusterSession:
         self._news = news
         self._moved = moved
         self._open: dict[WatchKey, Mapping[str, OpenJob]] = {}
-        client = AsyncRayClient(dashboard.url, timeout=TIMEOUT, agents=self._may_ask_agent)
+        access = dashboard.access
+        client = AsyncRayClient(
+            dashboard.url,
+            access.token or None,
+            timeout=TIMEOUT,
+            agents=self._may_ask_agent,
+            verify=trusting(access.ca) if access.ca else True,
+        )
         self.client = client
         self._choices = Choices()
         self._poller = Poller(client, self._open_jobs, self._choices, self._heard)
@@ -58,6 +67,11 @@ class ClusterSession:
     def unreachable(self) -> Problem | None:
         """Why the dashboard does not answer, None while it does or was not asked yet."""
         return self._poller.unreachable
+
+    @property
+    def refused(self) -> Access | None:
+        """With what its last question was refused as not allowed, None where it was not."""
+        return self.dashboard.access if self._poller.refused else None
 
     @property
     def last_contact(self) -> datetime | None:

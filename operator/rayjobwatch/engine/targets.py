@@ -3,10 +3,12 @@
 import asyncio
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rayjobwatch.engine.credentials import Credentials
 from rayjobwatch.engine.objects import Objects
 from rayjobwatch.kube.client import RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError
+from rayjobwatch.model.access import Access, Account, SecretKey, ca_source, refusal, token_source
 from rayjobwatch.model.dashboard import (
     Dashboard,
     cluster_problem,
@@ -28,6 +30,10 @@ _UNTOLD = {
     Reason.DASHBOARD_PORT_NOT_FOUND,
     Reason.FORBIDDEN,
     Reason.KUBERAY_NOT_INSTALLED,
+    Reason.SECRET_NOT_FOUND,
+    Reason.SERVICE_ACCOUNT_NOT_FOUND,
+    Reason.INVALID_TOKEN,
+    Reason.INVALID_CA,
 }
 
 
@@ -35,18 +41,25 @@ _UNTOLD = {
 class Target:
     """What a watch points at: a dashboard, or why there is none now.
 
-    `cluster` is the RayCluster, None where there is none (`spec.dashboard`, or not found).
+    `cluster` is the RayCluster, None where there is none (`spec.dashboard`, or not found). `token_source` is where the
+    token comes from, and `again` when it is to be read again, in seconds.
     """
 
     dashboard: Dashboard | None = None
     problem: Problem | None = None
     cluster: Body | None = None
+    token_source: SecretKey | Account | None = None
+    again: float = math.inf
 
     def seconds(self, *, in_doubt: bool) -> float:
         """Return when to look again although no event tells to: soon where none ever does."""
         if self.problem is not None and self.problem.reason in _UNTOLD:
             return RETRY_SECONDS
-        return DOUBT_SECONDS if in_doubt or self.dashboard is None else math.inf
+        return min(self.again, DOUBT_SECONDS if in_doubt or self.dashboard is None else math.inf)
+
+    def refusal(self, unreachable: Problem | None) -> Problem | None:
+        """Return why the dashboard does not answer; where it refuses us, with what helps."""
+        return refusal(unreachable, self.token_source) if unreachable else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +93,37 @@ class Targets:
         self._settings = settings
         self._clock = clock
         self._lookups: dict[ClusterKey, _Lookup] = {}
+        self._credentials = Credentials(client, clock)
 
     def forget(self, key: ClusterKey) -> None:
         """Look the RayCluster up anew the next time, even where a lookup is under way."""
         self._lookups.pop(key, None)
 
     def keep(self, keys: Collection[ClusterKey]) -> None:
-        """Forget all RayClusters but `keys`."""
+        """Forget all RayClusters but `keys`, and what was read for others."""
+        self._credentials.tidy()
         self._lookups = {key: lookup for key, lookup in self._lookups.items() if key in keys}
 
-    async def find(self, namespace: str, spec: WatchSpec, *, in_doubt: bool = False) -> Target:
+    async def find(
+        self, namespace: str, spec: WatchSpec, *, in_doubt: bool = False, refused: Access | None = None
+    ) -> Target:
         """Return where the dashboard of `spec` is. Raises `KubeError` when the API server cannot be asked.
 
         in_doubt: it does not answer where it was last: perhaps its Service has changed, of which no event tells.
+        refused: with what it was asked last, and refused to answer.
         """
+        target = await self._located(namespace, spec, in_doubt=in_doubt)
+        if target.dashboard is None:
+            return target
+        source = token_source(namespace, spec, target.cluster)
+        token = await self._credentials.token(source, refused.token if refused else None)
+        ca = await self._credentials.ca(ca_source(namespace, spec))
+        if problem := token.problem or ca.problem:
+            return replace(target, dashboard=None, problem=problem)
+        dashboard = replace(target.dashboard, access=Access(token.text, ca.text))
+        return replace(target, dashboard=dashboard, token_source=source, again=min(token.again, ca.again))
+
+    async def _located(self, namespace: str, spec: WatchSpec, *, in_doubt: bool) -> Target:
         if spec.dashboard:
             return self._by_url(spec.dashboard.url)
         if spec.ray_cluster is None:

@@ -308,7 +308,7 @@ class Watch:
             listing=listing,
             last_contact=session.last_contact if session else None,
             problem=target.problem,
-            unreachable=session.unreachable if session else None,
+            unreachable=target.refusal(session.unreachable) if session else None,
             cluster_gone=_is_gone(self.state.cluster.uid, target),
             windows={id_: digest.window for id_, digest in self.digests.items()},
             complete_logs=unawaited.union(filter(self._is_log_done, {*self._ids, *(listing.rows if listing else ())})),

@@ -53,6 +53,8 @@ RAY_JOB_WATCHES = Resource("rayjobwatch.dev", "v1alpha1", "rayjobwatches")
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
 RAY_JOBS = Resource("ray.io", "v1", "rayjobs")
 SERVICES = Resource("", "v1", "services")
+SECRETS = Resource("", "v1", "secrets")
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
 EVENTS = Resource("", "v1", "events")
 
 
@@ -106,8 +108,11 @@ class KubeClient:
 
         Any other 404 (a kind that is not installed, a proxy's page) is a `KubeError`: it says nothing of the object.
         """
+        return await self._found("GET", resource.path(namespace, name))
+
+    async def _found(self, method: str, path: str, **more: Any) -> Body | None:
         try:
-            return await self._request("GET", resource.path(namespace, name))
+            return await self._request(method, path, **more)
         except KubeError as error:
             if error.status == 404 and error.reason == "NotFound":
                 return None
@@ -127,6 +132,12 @@ class KubeClient:
     async def create(self, resource: Resource, namespace: str, body: Body) -> Body:
         """Create an object."""
         return await self._request("POST", resource.path(namespace), body=body)
+
+    async def request_token(self, namespace: str, account: str, seconds: int) -> Body | None:
+        """Return a fresh TokenRequest of a ServiceAccount, None where there is no such account."""
+        spec = {"expirationSeconds": seconds}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        return await self._found("POST", SERVICE_ACCOUNTS.path(namespace, account, "token"), body=body)
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Body) -> Body:
         """Change fields of an object (a merge patch)."""

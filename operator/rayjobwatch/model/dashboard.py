@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from rayjobwatch.model.access import NO_ACCESS, Access
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.text import clean_line
@@ -16,11 +17,15 @@ _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """A dashboard that may be asked. `agent_host` is the only host whose Ray agent may be asked (empty: none)."""
+    """A dashboard that may be asked, and with what: who has not the same may not see what it answers.
+
+    `agent_host` is the only host whose Ray agent may be asked (empty: none).
+    """
 
     url: str
     cluster_uid: str = ""
     agent_host: str = ""
+    access: Access = NO_ACCESS
 
 
 def head_service_name(cluster: Mapping[str, Any]) -> str:

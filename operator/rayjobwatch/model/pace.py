@@ -27,6 +27,9 @@
 |                                        | long as 5 of its writes, to 1   | hangs, nor tells of it needlessly    |
 | first reading of a running job's log   | when its state is written       | of many watches all get a state soon |
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
+| read of a Secret that is missing       | 10                              | somebody may be making it            |
+| read of one whose token was refused    | at once, then 1, doubled to 15  | it may have been changed, or may be  |
+| read of one whose token works          | 300                             | its owner may have taken it back     |
 """
 
 import math
@@ -46,6 +49,10 @@ SLOWEST_WHOLE_READ = 60.0
 WHOLE_BYTES_PER_SECOND = 2e6
 READS_PER_SECOND = 20.0
 _QUIET_SHARE = 0.1
+
+SECRET_MISSING = 10.0
+SECRET_AGAIN = 300.0
+SLOWEST_SECRET = 15.0
 
 LOG_WRITE = 5.0
 SLOWEST_LOG_WRITE = 15.0
@@ -115,6 +122,11 @@ def state_write_pause(write_seconds: float) -> float:
 def events_pause(write_seconds: float) -> float:
     """Return how long a status waits for the Events that say the same, where a write takes so long these days."""
     return max(EVENTS_FIRST, min(LONGEST_EVENTS_FIRST, _WAITED_WRITES * write_seconds))
+
+
+def secret_pause(refusals: int) -> float:
+    """Return how long a Secret is not read again after so many readings in a row gave what was refused again."""
+    return backed_off(1.0, refusals, SLOWEST_SECRET)
 
 
 def backed_off(first: float, failures: int, longest: float) -> float:

@@ -16,6 +16,10 @@ class Reason(StrEnum):
     HEAD_SERVICE_NOT_FOUND = "HeadServiceNotFound"
     DASHBOARD_PORT_NOT_FOUND = "DashboardPortNotFound"
     DASHBOARD_URL_NOT_ALLOWED = "DashboardURLNotAllowed"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
+    SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
+    INVALID_TOKEN = "InvalidToken"  # noqa: S105
+    INVALID_CA = "InvalidCA"
     KUBERAY_NOT_INSTALLED = "KubeRayNotInstalled"
     FORBIDDEN = "Forbidden"
     DASHBOARD_UNREACHABLE = "DashboardUnreachable"

@@ -42,10 +42,24 @@ class RayClusterRef(_Part):
     name: Annotated[str, Field(min_length=1, max_length=253)]
 
 
+class SecretKeyRef(_Part):
+    """One key of a Secret of the watch's own namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    key: Annotated[str, Field(min_length=1, max_length=253)]
+
+
 class DashboardRef(_Part):
     """A Ray dashboard without a RayCluster."""
 
     url: Annotated[str, Field(min_length=8, max_length=1024)]
+    ca_secret_ref: SecretKeyRef | None = None
+
+
+class AuthSpec(_Part):
+    """With what the dashboard is asked."""
+
+    token_secret_ref: SecretKeyRef
 
 
 class JobSelection(_Part):
@@ -193,6 +207,7 @@ class WatchSpec(_Part):
 
     ray_cluster: RayClusterRef | None = None
     dashboard: DashboardRef | None = None
+    auth: AuthSpec | None = None
     jobs: JobSelection = JobSelection()
     logs: LogsSpec = LogsSpec()
     stop: StopSpec = StopSpec()
