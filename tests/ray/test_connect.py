@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rayjobwatch.ray import InvalidInputError
 from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
 from tests.ray.flavours import Caller, error_of, take, until
@@ -52,6 +53,25 @@ async def test_a_path_prefix_and_an_ipv6_address(new_client: ClientFactory, opti
         assert all(request.path.startswith(fake.prefix) for request in fake.requests)
     finally:
         fake.stop()
+
+
+async def test_a_dashboard_is_reached_elsewhere_than_its_name_leads(
+    fake: FakeDashboard, new_client: ClientFactory
+) -> None:
+    fake.add_job("j", b"x\n", agent=True)
+    host, port = fake.url.removeprefix("http://").split(":")
+    await use_everything(new_client("http://no-such-name.invalid:8265", connect_to=(host, int(port))))
+    seen = {request.headers["host"] for request in fake.requests if request.server == "dashboard"}
+    assert seen == {"no-such-name.invalid:8265"}
+    assert any(request.server == "agent" for request in fake.requests)
+
+
+@pytest.mark.parametrize(
+    "place", ["10.0.0.1", ("10.0.0.1", 0), ("10.0.0.1", "80"), ("a b", 80), ("", 80), ("x", 80, 1)]
+)
+async def test_a_place_that_is_none_is_400(new_client: ClientFactory, place: Any) -> None:
+    with pytest.raises(InvalidInputError, match="connect_to"):
+        new_client("http://ray:8265", connect_to=place)
 
 
 @pytest.fixture

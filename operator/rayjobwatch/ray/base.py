@@ -34,6 +34,7 @@ class ClientBase:
     not used.
     max_websocket_tails: how many WebSockets this client opens at a time: a Ray head hangs at 100. With all in use
     `auto` follows by other ways and `websocket` waits for one, for its connection timeout.
+    connect_to: host and port to connect to in the place of base_url's, whose name is then not looked up.
 
     Wrong values are a `ClientError` 400.
     """
@@ -50,6 +51,7 @@ class ClientBase:
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
         max_websocket_tails: int = 20,
+        connect_to: tuple[str, int] | None = None,
     ) -> None:
         self._settings = ConnectionSettings.of(
             base_url,
@@ -59,6 +61,7 @@ class ClientBase:
             headers=headers,
             proxy=proxy,
             max_websocket_tails=max_websocket_tails,
+            connect_to=connect_to,
         )
         if agents is not None and not callable(agents):
             raise InvalidInputError("agents must be a function of an address, or None")

@@ -41,10 +41,11 @@ class RayClient(ClientBase):
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
         max_websocket_tails: int = 20,
+        connect_to: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(
             base_url, token, timeout=timeout, stream_limits=stream_limits, agents=agents, verify=verify,
-            headers=headers, proxy=proxy, max_websocket_tails=max_websocket_tails,
+            headers=headers, proxy=proxy, max_websocket_tails=max_websocket_tails, connect_to=connect_to,
         )  # fmt: skip
         self._runner = SyncRunner(self._settings)
 

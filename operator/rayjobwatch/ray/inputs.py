@@ -61,6 +61,16 @@ def check_token(value: Any) -> str | None:
     raise InvalidInputError("token must be printable ASCII without spaces")
 
 
+def check_place(place: Any) -> tuple[str, int] | None:
+    """Return a host and a port to connect to."""
+    match place:
+        case None:
+            return None
+        case (str(host), int(port)) if re.fullmatch(r"[A-Za-z0-9.:_-]{1,255}", host) and 0 < port < 65536:
+            return host, port
+    raise InvalidInputError("connect_to must be a host and a port")
+
+
 def check_origin(url: Any, name: str) -> str:
     """Return `scheme://host[:port]` of an http or https URL that has nothing else."""
     checked = check_url(url, name)

@@ -40,7 +40,7 @@ class AsyncRunner:
         self.closed = False
         self._scopes: set[asyncio.Timeout] = set()
         self._slots = asyncio.BoundedSemaphore(settings.max_websocket_tails)
-        self._sockets = AsyncTrackedBackend()
+        self._sockets = AsyncTrackedBackend(settings)
         self._turns = asyncio.Semaphore(SHARED_CONNECTIONS)
         self._shared = self.new_pool(SHARED_CONNECTIONS)
         self._reading: AsyncPooledTransport | None = None

@@ -183,7 +183,8 @@ def _is_readable(descriptor: int) -> bool:
 class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):
     """Opens connections and remembers them."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
         self.streams: weakref.WeakSet[AsyncTrackedStream] = weakref.WeakSet()
 
     async def connect_tcp(
@@ -196,6 +197,7 @@ class AsyncTrackedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Open a connection."""
         loop = asyncio.get_running_loop()
+        host, port = self._settings.place(host, port)
         local = None if local_address is None else (local_address, 0)
         try:
             async with asyncio.timeout(timeout):

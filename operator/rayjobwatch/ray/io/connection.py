@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import httpcore
 import httpx
 
 from rayjobwatch.ray.errors import InvalidInputError
-from rayjobwatch.ray.inputs import Timeout, check_count, check_token, check_url, timeout_of
+from rayjobwatch.ray.inputs import Timeout, check_count, check_place, check_token, check_url, timeout_of
 from rayjobwatch.ray.plan import Request
 
 # Plain calls share a few connections; a tail has its own (httpcore's pool takes quadratic time in its connections).
@@ -32,6 +32,7 @@ class ConnectionSettings:
     timeout: Timeout
     max_websocket_tails: int
     tls: ssl.SSLContext | None
+    connect_to: tuple[str, int] | None = None
     proxy: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -47,12 +48,14 @@ class ConnectionSettings:
         headers: Mapping[str, str] | None,
         proxy: str | None,
         max_websocket_tails: int,
+        connect_to: tuple[str, int] | None,
     ) -> "ConnectionSettings":
         """Check what the caller gave; 400 for what is wrong."""
         return cls(
             base_url=check_url(base_url),
             timeout=timeout_of(timeout),
             max_websocket_tails=check_count(max_websocket_tails, "max_websocket_tails"),
+            connect_to=check_place(connect_to),
             tls=tls_context(verify) if verify is not True or base_url.startswith("https") else None,
             proxy=None if proxy is None else check_url(proxy, "proxy"),
             token=check_token(token),
@@ -63,6 +66,12 @@ class ConnectionSettings:
         """Return the request's whole URL."""
         query = f"?{urlencode(request.query)}" if request.query else ""
         return f"{request.origin or self.base_url}{request.path}{query}"
+
+    def place(self, host: str, port: int) -> tuple[str, int]:
+        """Return where to connect to for an origin: for the dashboard's perhaps somewhere else."""
+        own = urlsplit(self.base_url)
+        is_own = (host, port) == (own.hostname, own.port or (443 if own.scheme == "https" else 80))
+        return self.connect_to if self.connect_to and is_own else (host, port)
 
     def headers_of(self, request: Request) -> dict[str, str]:
         """Return the request's headers. Extra headers of the caller go to the dashboard alone."""

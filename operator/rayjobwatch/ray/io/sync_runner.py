@@ -41,7 +41,7 @@ class SyncRunner:
         self._build = builder(settings)
         self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(settings.max_websocket_tails)
-        self._sockets = TrackedBackend()
+        self._sockets = TrackedBackend(settings)
         self._turns = threading.Semaphore(SHARED_CONNECTIONS)
         self._shared = self.new_pool(SHARED_CONNECTIONS)
         self._reading = self.new_pool(READING_CONNECTIONS)

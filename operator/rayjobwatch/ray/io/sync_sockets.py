@@ -87,7 +87,8 @@ class TrackedStream(httpcore.NetworkStream):
 class TrackedBackend(httpcore.NetworkBackend):
     """Opens connections and remembers them."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
         self.deadline = Deadline()
         self.closed = False
         self.streams: weakref.WeakSet[TrackedStream] = weakref.WeakSet()
@@ -102,6 +103,7 @@ class TrackedBackend(httpcore.NetworkBackend):
         socket_options: SocketOptions | None = None,
     ) -> httpcore.NetworkStream:
         """Open a connection."""
+        host, port = self._settings.place(host, port)
         timeout = self.deadline.left(timeout)
         stream = self._plain.connect_tcp(host, port, timeout, local_address, socket_options)
         tracked = TrackedStream(stream, self)
