@@ -49,6 +49,10 @@ def serving(status: int, kind: str, body: bytes, port: int = 0) -> Iterator[str]
             thread.join()
 
 
+# An address for documentation.
+NOBODY = "2001:db8::1"
+
+
 def fresh() -> str:
     """Return a name that no test has used."""
     return f"bad-{uuid4().hex[:10]}"
@@ -89,20 +93,25 @@ def test_an_unreachable_dashboard_is_said_and_recovers_by_itself(watches: Watche
         watches.wait_reason(name, "Ready", "NotARayDashboard", timeout=40)
 
 
-def test_an_unknown_raycluster_is_waited_for_until_it_comes(watches: Watches, ray_head: RayHead) -> None:
+def test_an_unknown_raycluster_is_waited_for_until_it_comes(watches: Watches) -> None:
     name, cluster = fresh(), fresh()
     watches.apply(name, "raysubmit_1", rayCluster={"name": cluster})
     assert cluster in watches.wait_reason(name, "Ready", "RayClusterNotFound")["message"]
     raycluster.create(watches.control_plane, watches.namespace, cluster)
     watches.wait_reason(name, "Ready", "RayClusterNotReady")
-    raycluster.set_head_ready(watches.control_plane, watches.namespace, cluster, head_ip=ray_head.node_ip)
+    pod = f"{cluster}-head"
+    raycluster.set_head_ready(watches.control_plane, watches.namespace, cluster, head_ip=NOBODY, pod_name=pod)
     watches.wait_reason(name, "Ready", "HeadServiceNotFound")
     raycluster.create_head_service(watches.control_plane, watches.namespace, cluster, dashboard_port=False)
     watches.wait_reason(name, "Ready", "DashboardPortNotFound", timeout=40)
     watches.kubectl("delete", "service", f"{cluster}-head-svc")
     raycluster.create_head_service(watches.control_plane, watches.namespace, cluster)
-    # No cluster DNS on such a machine: found, but not to be reached.
-    ready = watches.wait_reason(name, "Ready", "DashboardUnreachable", timeout=40)
+    assert pod in watches.wait_reason(name, "Ready", "HeadPodNotFound", timeout=40)["message"]
+    raycluster.create_head_pod(watches.control_plane, watches.namespace, cluster, pod, ip=NOBODY)
+    # No Pods on such a machine: found, but not to be reached.
+    found = {"DashboardUnreachable", "DashboardTimeout"}
+    status = watches.wait_until(name, lambda now: conditions(now).get("Ready", {}).get("reason") in found, 40)
+    ready = conditions(status)["Ready"]
     assert f"http://{cluster}-head-svc.{watches.namespace}.svc.cluster.local:8265" in ready["message"]
 
 

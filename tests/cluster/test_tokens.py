@@ -14,6 +14,7 @@ from tests.cluster.controller import Controller
 from tests.cluster.watches import Watches, conditions
 from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
+from tests.localcluster.rayhead import RayHead
 from tests.ray.fakedashboard import FakeDashboard
 from tests.ray.tls import authority_pem, server_context
 
@@ -192,6 +193,31 @@ def test_a_head_that_asks_kubernetes_who_we_are_sees_an_account_of_its_own_names
     sent = [token.removeprefix("Bearer ") for token in tokens(stage.dashboards[KUBERNETES])]
     assert [subject(token) for token in sent] == [f"system:serviceaccount:{namespace}:rayjobwatch-dashboard"]
     assert not any(token in stage.told() for token in sent)
+
+
+@pytest.mark.real_ray
+@pytest.mark.timeout(240)
+def test_real_ray_with_a_token_tells_state_and_log_and_stops(
+    control_plane: ControlPlane, installed: Path, namespace: str, tmp_path: Path
+) -> None:
+    secret, name = canary(), fresh()
+    watches = Watches(control_plane, namespace)
+    with RayHead(num_cpus=2, token=secret) as head:
+        raycluster.create(control_plane, namespace, "shared", authOptions={"mode": "token", "secretName": "ours"})
+        raycluster.set_head_ready(control_plane, namespace, "shared", head_ip=head.node_ip)
+        watches.kubectl("create", "secret", "generic", "ours", f"--from-literal=auth_token={secret}")
+        override = f"{namespace}/shared={head.dashboard_url}"
+        controller = Controller(installed, tmp_path / "log", "--namespace", namespace, "--dashboard-override", override)
+        with controller:
+            head.submit("echo hello; sleep 600", submission_id=name)
+            watches.apply(name, name)
+            watches.wait_until(name, lambda status: "hello" in lines(status, name), 60)
+            cursor = log(watches.status(name), name)["cursor"]
+            assert cursor.startswith("b:")  # in bytes: the agent gave them
+            watches.kubectl("patch", "rjw", name, "--type=merge", "-p", '{"spec":{"stop":{"requested":true}}}')
+            assert watches.wait(name)["state"] == "Stopped"
+            told = watches.kubectl("get", "rjw,events", "-o", "json") + controller.log.read_text()
+    assert secret not in told
 
 
 def subject(token: str) -> str:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.localcluster.processes import wait_for
+
 if TYPE_CHECKING:
     from tests.localcluster.kubectl import Cluster
 
@@ -94,6 +96,32 @@ def create_head_service(cluster: Cluster, namespace: str, name: str, *, dashboar
     service = head_service_manifest(namespace, name, uid, dashboard_port=dashboard_port)
     cluster.kubectl("create", "-f", "-", input=json.dumps(service))
     return _head_service_name(name)
+
+
+def create_head_pod(cluster: Cluster, namespace: str, name: str, pod: str, *, ip: str) -> None:
+    """Create a head Pod that the RayCluster owns, and say that it runs at that address; nothing does."""
+    uid = cluster.get("raycluster", name, "-n", namespace)["metadata"]["uid"]
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": uid, "controller": True}
+    labels = {"ray.io/cluster": name, "ray.io/node-type": "head", "ray.io/identifier": f"{name}-head"}
+    container = {"name": "ray-head", "image": f"rayproject/ray:{RAY_VERSION}"}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": pod, "namespace": namespace, "labels": labels, "ownerReferences": [owner]},
+        "spec": {"containers": [container], "automountServiceAccountToken": False},
+    }
+    account = ("get", "serviceaccount", "default", "-n", namespace)
+    wait_for(
+        "the namespace's ServiceAccount", lambda: not cluster.kubectl(*account, check=False).returncode, timeout=30
+    )
+    cluster.kubectl("create", "-f", "-", input=json.dumps(body))
+    set_pod_address(cluster, namespace, pod, ip)
+
+
+def set_pod_address(cluster: Cluster, namespace: str, pod: str, ip: str) -> None:
+    """Say of a Pod that it runs at an address, as its kubelet would."""
+    patch = json.dumps({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}})
+    cluster.kubectl("patch", "pod", pod, "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
 
 
 def set_provisioning(cluster: Cluster, namespace: str, name: str) -> None:

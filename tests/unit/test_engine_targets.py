@@ -7,7 +7,7 @@ import pytest
 
 from rayjobwatch.engine.objects import Objects, cluster_part
 from rayjobwatch.engine.targets import DOUBT_SECONDS, RETRY_SECONDS, Targets
-from rayjobwatch.kube.client import RAY_CLUSTERS, Body, KubeClient, KubeError, Resource
+from rayjobwatch.kube.client import PODS, RAY_CLUSTERS, Body, KubeClient, KubeError, Resource
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import Settings
 
@@ -36,7 +36,7 @@ class Server:
 
 def cluster(state: str, version: str = "") -> Body:
     meta = {"name": "shared", "namespace": "ml", "uid": "u1", "resourceVersion": version}
-    return {"metadata": meta, "spec": {}, "status": {"state": state, "head": {"podIP": "10.0.0.1"}}}
+    return {"metadata": meta, "spec": {}, "status": {"state": state, "head": {"podIP": "10.0.0.1", "podName": "head"}}}
 
 
 def clusters(*bodies: Body) -> Objects:
@@ -116,9 +116,12 @@ class Services:
             raise KubeError(0, "Timeout", "the API server did not answer")
         if resource is RAY_CLUSTERS:
             return cluster("ready")
+        if resource is PODS:
+            owner = {"ownerReferences": [{"uid": "u1"}]}
+            return {"metadata": {"name": name, **owner}, "status": {"phase": "Running", "podIP": "10.0.0.1"}}
         self.asked += 1
-        ports = [{"name": "dashboard", "port": self.port}]
-        return {"metadata": {"name": name, "namespace": namespace}, "spec": {"ports": ports}} if self.port else None
+        spec = {"ports": [{"name": "dashboard", "port": self.port}], "selector": {"ray.io/cluster": "shared"}}
+        return {"metadata": {"name": name, "namespace": namespace}, "spec": spec} if self.port else None
 
 
 async def test_the_head_service_is_asked_for_once_and_again_when_the_dashboard_is_in_doubt() -> None:
@@ -135,6 +138,7 @@ async def test_the_head_service_is_asked_for_once_and_again_when_the_dashboard_i
     doubted = await finding.find("ml", SPEC, in_doubt=True)
     assert doubted.dashboard is not None
     assert doubted.dashboard.url.endswith(":8080")
+    assert doubted.dashboard.place == ("10.0.0.1", 8080)
     await finding.find("ml", SPEC, in_doubt=True)
     assert server.asked == 2
 

@@ -48,6 +48,7 @@ class ClusterSession:
             timeout=TIMEOUT,
             agents=self._may_ask_agent,
             verify=trusting(access.ca) if access.ca else True,
+            connect_to=dashboard.place,
         )
         self.client = client
         self._choices = Choices()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rayjobwatch.engine.credentials import Credentials
 from rayjobwatch.engine.objects import Objects
-from rayjobwatch.kube.client import RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError
+from rayjobwatch.kube.client import PODS, RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError
 from rayjobwatch.model.access import Access, Account, SecretKey, ca_source, refusal, token_source
 from rayjobwatch.model.dashboard import (
     Dashboard,
@@ -17,6 +17,7 @@ from rayjobwatch.model.dashboard import (
     is_allowed,
     service_url,
 )
+from rayjobwatch.model.head import head_place, head_pod_name, service_problem, status_problem
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.spec import WatchSpec
@@ -27,6 +28,8 @@ DOUBT_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 _UNTOLD = {
     Reason.HEAD_SERVICE_NOT_FOUND,
+    Reason.HEAD_POD_NOT_FOUND,
+    Reason.FOREIGN_HEAD,
     Reason.DASHBOARD_PORT_NOT_FOUND,
     Reason.FORBIDDEN,
     Reason.KUBERAY_NOT_INSTALLED,
@@ -166,12 +169,14 @@ class Targets:
                 )
             if problem := cluster_problem(cluster):
                 return Target(problem=problem, cluster=cluster)
-            url = self._settings.dashboard_overrides.get(key) or await self._service_url(cluster)
+            if url := self._settings.dashboard_overrides.get(key):
+                return Target(dashboard_of(cluster, url), cluster=cluster)
+            dashboard = await self._head(cluster)
         except KubeError as error:
             return Target(problem=_refusal(error))
-        if isinstance(url, Problem):
-            return Target(problem=url, cluster=cluster)
-        return Target(dashboard_of(cluster, url), cluster=cluster)
+        if isinstance(dashboard, Problem):
+            return Target(problem=dashboard, cluster=cluster)
+        return Target(dashboard, cluster=cluster)
 
     async def _read(self, key: ClusterKey) -> Body | None:
         body = await self._client.get(RAY_CLUSTERS, *key)
@@ -179,12 +184,22 @@ class Targets:
             self._clusters.seen(body)
         return self._clusters.get(key)
 
-    async def _service_url(self, cluster: Body) -> str | Problem:
+    async def _head(self, cluster: Body) -> Dashboard | Problem:
         namespace, name = cluster["metadata"]["namespace"], head_service_name(cluster)
+        if problem := status_problem(cluster):
+            return problem
         service = await self._client.get(SERVICES, namespace, name)
         if service is None:
             return Problem(Reason.HEAD_SERVICE_NOT_FOUND, f"waiting for the head Service {namespace}/{name}")
-        return service_url(service, self._settings.cluster_domain)
+        if problem := service_problem(cluster, service):
+            return problem
+        url = service_url(service, self._settings.cluster_domain)
+        if isinstance(url, Problem):
+            return url
+        pod_name = head_pod_name(cluster)
+        pod = await self._client.get(PODS, namespace, pod_name) if pod_name else None
+        place = head_place(cluster, service, pod)
+        return place if isinstance(place, Problem) else dashboard_of(cluster, url, place)
 
 
 def _refusal(error: KubeError) -> Problem:

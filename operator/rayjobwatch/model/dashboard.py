@@ -19,13 +19,15 @@ _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 class Dashboard:
     """A dashboard that may be asked, and with what: who has not the same may not see what it answers.
 
-    `agent_host` is the only host whose Ray agent may be asked (empty: none).
+    `place` is where to connect to, whatever the name in `url` leads to (None: there). `agent_host` is the only host
+    whose Ray agent may be asked (empty: none).
     """
 
     url: str
     cluster_uid: str = ""
     agent_host: str = ""
     access: Access = NO_ACCESS
+    place: tuple[str, int] | None = None
 
 
 def head_service_name(cluster: Mapping[str, Any]) -> str:
@@ -80,10 +82,11 @@ def service_url(service: Mapping[str, Any], cluster_domain: str) -> str | Proble
     )
 
 
-def dashboard_of(cluster: Mapping[str, Any], url: str) -> Dashboard:
-    """Return the dashboard at `url` of a RayCluster whose head is up."""
+def dashboard_of(cluster: Mapping[str, Any], url: str, place: tuple[str, int] | None = None) -> Dashboard:
+    """Return the dashboard at `url` of a RayCluster whose head is up; its agent is there, or where its status says."""
     head = (cluster.get("status") or {}).get("head") or {}
-    return Dashboard(url, cluster["metadata"].get("uid", ""), head.get("podIP") or "")
+    host = place[0] if place else head.get("podIP") or ""
+    return Dashboard(url, cluster["metadata"].get("uid", ""), host, place=place)
 
 
 def is_allowed(url: str, patterns: Iterable[str]) -> bool:

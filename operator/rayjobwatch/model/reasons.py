@@ -14,6 +14,8 @@ class Reason(StrEnum):
     RAY_CLUSTER_SUSPENDED = "RayClusterSuspended"
     RAY_CLUSTER_DELETING = "RayClusterDeleting"
     HEAD_SERVICE_NOT_FOUND = "HeadServiceNotFound"
+    HEAD_POD_NOT_FOUND = "HeadPodNotFound"
+    FOREIGN_HEAD = "ForeignHead"
     DASHBOARD_PORT_NOT_FOUND = "DashboardPortNotFound"
     DASHBOARD_URL_NOT_ALLOWED = "DashboardURLNotAllowed"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
