@@ -188,10 +188,14 @@ def test_a_head_that_asks_kubernetes_who_we_are_sees_an_account_of_its_own_names
     stage.watches.apply(name, name, rayCluster={"name": KUBERNETES})
     missing = stage.watches.wait_reason(name, "Ready", "ServiceAccountNotFound")
     assert f"{namespace}/rayjobwatch-dashboard" in missing["message"]
-    stage.watches.kubectl("create", "serviceaccount", "rayjobwatch-dashboard")
+    account, kind = "rayjobwatch-dashboard", "--resource=rayclusters.ray.io"
+    stage.watches.kubectl("create", "serviceaccount", account)
+    stage.watches.kubectl("create", "role", account, "--verb=get,ray:write", kind)
+    subject = f"--serviceaccount={namespace}:{account}"
+    stage.watches.kubectl("create", "rolebinding", account, f"--role={account}", subject)
     assert stage.watches.wait(name)["state"] == "Succeeded"
     sent = [token.removeprefix("Bearer ") for token in tokens(stage.dashboards[KUBERNETES])]
-    assert [subject(token) for token in sent] == [f"system:serviceaccount:{namespace}:rayjobwatch-dashboard"]
+    assert [user_of(token) for token in sent] == [f"system:serviceaccount:{namespace}:rayjobwatch-dashboard"]
     assert not any(token in stage.told() for token in sent)
 
 
@@ -220,7 +224,7 @@ def test_real_ray_with_a_token_tells_state_and_log_and_stops(
     assert secret not in told
 
 
-def subject(token: str) -> str:
+def user_of(token: str) -> str:
     """Return whose a ServiceAccount's token is."""
     claims = token.split(".")[1]
     return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"])

@@ -6,11 +6,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from rayjobwatch.engine.hearing import Heard
+from rayjobwatch.engine.logs import Follow
 from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.engine.sessions import Sessions
 from rayjobwatch.model import pace
 from rayjobwatch.model.access import Access
 from rayjobwatch.model.dashboard import Dashboard
+from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.spec import Protocol
 from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
 from tests.ray.flavours import until
@@ -84,6 +88,20 @@ async def test_no_watch_rides_on_the_credentials_of_another(fake: FakeDashboard)
         for session in (mine, theirs, nobodys):
             sessions.leave(session, KEY)
         await sessions.close()
+
+
+async def test_a_lying_dashboard_sends_nobody_to_another_host(fake: FakeDashboard) -> None:
+    fake.add_job("b", b"one\n", agent=True)
+    follow = Follow("b", Protocol.AUTO)
+    session = ClusterSession(Dashboard(fake.url, agent_host="10.0.0.1"), lambda *_: None, lambda _: None)
+    try:
+        session.join(KEY, ["b"])
+        await until(lambda: session.listing(["b"]) is not None)
+        session.follow(KEY, {follow: Heard(LogDigest())})
+        await until(lambda: (heard := session.heard(KEY, follow)) is not None and heard.digest.complete)
+        assert fake.agent.requests == []
+    finally:
+        await session.close()
 
 
 async def test_only_ones_own_ca_is_trusted() -> None:

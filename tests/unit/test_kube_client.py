@@ -18,6 +18,7 @@ from rayjobwatch.kube.client import (
     EVENTS,
     RAY_CLUSTERS,
     RAY_JOB_WATCHES,
+    SECRETS,
     KubeClient,
     KubeError,
     Resource,
@@ -137,6 +138,21 @@ async def test_an_object_that_is_not_there_is_none(server: Server, client: KubeC
     server.answers = [(404, json.dumps({"reason": "NotFound"})), (200, '{"a": 1}')]
     assert await client.get(RAY_CLUSTERS, "ml", "a") is None
     assert await client.get(RAY_CLUSTERS, "ml", "a") == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../secrets/x", "..%2Fx", "a/b", "a?b", "A", "a\n", "-a", "a" * 254])
+async def test_what_is_no_name_is_not_asked_for(server: Server, client: KubeClient, name: str) -> None:
+    assert await client.get(SECRETS, "ml", name) is None
+    assert server.requests == []
+
+
+async def test_a_token_is_asked_for_of_one_account(server: Server, client: KubeClient) -> None:
+    server.answers = [(201, '{"status": {"token": "t"}}'), (404, json.dumps({"reason": "NotFound"}))]
+    assert await client.request_token("ml", "me", 3600) == {"status": {"token": "t"}}
+    method, path, _, body = server.requests[0]
+    assert (method, path) == ("POST", "/api/v1/namespaces/ml/serviceaccounts/me/token")
+    assert json.loads(body)["spec"] == {"expirationSeconds": 3600}
+    assert await client.request_token("ml", "me", 3600) is None
 
 
 async def test_a_long_list_is_read_to_its_last_page(server: Server, client: KubeClient) -> None:

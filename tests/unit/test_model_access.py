@@ -86,10 +86,10 @@ def test_a_token_is_read_without_the_line_end_that_an_editor_left(value: bytes) 
 @pytest.mark.parametrize(
     ("found", "reason", "says"),
     [
-        (None, "SecretNotFound", "Secret ml/ray does not exist; waiting until it has the key auth_token"),
-        ({}, "SecretNotFound", "Secret ml/ray has no key auth_token"),
-        ({"data": None}, "SecretNotFound", "has no key"),
-        (secret(b"x", "other"), "SecretNotFound", "has no key auth_token"),
+        (None, "SecretNotFound", "Secret ml/ray does not exist; create it with the key auth_token"),
+        ({}, "SecretNotFound", "Secret ml/ray lacks the key auth_token"),
+        ({"data": None}, "SecretNotFound", "lacks the key"),
+        (secret(b"x", "other"), "SecretNotFound", "lacks the key auth_token"),
         (secret(b""), "InvalidToken", "Secret ml/ray, key auth_token holds no token"),
         (secret(f"{CANARY} {CANARY}".encode()), "InvalidToken", "without spaces"),
         (secret(CANARY.encode() + b"\xff"), "InvalidToken", "holds no token"),

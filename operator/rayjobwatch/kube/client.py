@@ -6,6 +6,7 @@ KubeError            every failure; `status` is the HTTP status, 0 when no answe
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ PAGE_ITEMS = 500
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 
 Body = dict[str, Any]
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 class KubeError(Exception):
@@ -109,7 +111,8 @@ class KubeClient:
 
         Any other 404 (a kind that is not installed, a proxy's page) is a `KubeError`: it says nothing of the object.
         """
-        return await self._found("GET", resource.path(namespace, name))
+        # Names come from tenants, too: what is none must not be taken for a path.
+        return await self._found("GET", resource.path(namespace, name)) if _NAME.fullmatch(name) else None
 
     async def _found(self, method: str, path: str, **more: Any) -> Body | None:
         try:

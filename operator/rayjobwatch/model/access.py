@@ -84,8 +84,8 @@ def value_in(secret: Mapping[str, Any] | None, where: SecretKey) -> str | Proble
     """Return what a Secret has at a key, as text without the white space around it."""
     data = (secret or {}).get("data") or {}
     if where.key not in data:
-        lacks = "does not exist" if secret is None else f"has no key {where.key}"
-        message = f"Secret {where.namespace}/{where.name} {lacks}; waiting until it has the key {where.key}"
+        lacks = "does not exist; create it with" if secret is None else "lacks"
+        message = f"Secret {where.namespace}/{where.name} {lacks} the key {where.key}; it is waited for"
         return Problem(Reason.SECRET_NOT_FOUND, message)
     try:
         return base64.b64decode(data[where.key], validate=True).decode().strip()
