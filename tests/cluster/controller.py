@@ -54,6 +54,7 @@ class Program:
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return 0.0
+        self._wait_for_handler(process)
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         try:
@@ -64,6 +65,17 @@ class Program:
             raise AssertionError(f"the controller did not end:\n{self.tail()}") from None
         assert code == 0, f"the controller ended with {code}:\n{self.tail()}"
         return time.monotonic() - started
+
+    @staticmethod
+    def _wait_for_handler(process: subprocess.Popen[bytes]) -> None:
+        """Wait until a process that was just started has set up what it does at SIGTERM."""
+        status = Path(f"/proc/{process.pid}/status")
+        until = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < until:
+            caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
+            if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+                return
+            time.sleep(0.05)
 
     def tail(self, lines: int = 60) -> str:
         """Return the end of the log, for messages."""

@@ -12,7 +12,7 @@ from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.rayhead import TERMINAL, RayHead
 
-pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.real_ray, pytest.mark.timeout(180)]
 
 ENTRYPOINT = """python -uc "
 import sys, time

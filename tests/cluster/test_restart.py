@@ -12,7 +12,7 @@ from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.rayhead import RayHead
 
-pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.real_ray, pytest.mark.timeout(300)]
 
 JOBS = 20
 ENDS = ("JobSucceeded", "JobFailed")

@@ -14,7 +14,7 @@ from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.kubectl import KubectlError
 from tests.localcluster.rayhead import RayHead, RayHTTPError
 
-pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.real_ray, pytest.mark.timeout(150)]
 
 SOON = {"deleteRecordAfterSeconds": 10}
 GONE = ["Deleted"] * 3

@@ -14,7 +14,7 @@ from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.rayhead import RayHead
 
-pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.real_ray, pytest.mark.timeout(300)]
 
 NLP, CV = {"team": "nlp"}, {"team": "cv"}
 

@@ -17,7 +17,7 @@ from tests.localcluster.kubectl import KubectlError
 from tests.localcluster.rayhead import RayHead
 from tests.localcluster.serving import Serving
 
-pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.real_ray, pytest.mark.timeout(180)]
 
 KEPT = ("kept", "kept-imperative")
 

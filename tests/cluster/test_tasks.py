@@ -6,7 +6,7 @@ from tests.cluster.test_journey import fresh
 from tests.cluster.watches import Watches
 from tests.localcluster.rayhead import RayHead
 
-pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.real_ray, pytest.mark.timeout(120)]
 
 SILENT = """python -c "
 import os, sys, ray

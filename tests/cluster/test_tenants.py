@@ -16,7 +16,7 @@ from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.ray.fakedashboard import FakeDashboard
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(120)]
 
 TOKEN = f"canary-{uuid4().hex}"
 JOB = "a"

@@ -18,7 +18,7 @@ from tests.localcluster.rayhead import RayHead
 from tests.ray.fakedashboard import FakeDashboard
 from tests.ray.tls import authority_pem, server_context
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(120)]
 
 HEADER = "x-ray-authorization"
 CLUSTERS = WAITING, ROTATING, KUBERNETES = "waiting", "rotating", "kubernetes"
