@@ -67,7 +67,7 @@ def shared(control_plane: ControlPlane, namespace: str, installed: Path, tmp_pat
 
 
 def rows(status: Json) -> dict[str, str]:
-    return {row["id"]: row["state"] for row in status["jobs"]}
+    return {row["id"]: row["state"] for row in status.get("jobs") or []}
 
 
 def counts(status: Json) -> Json:
