@@ -13,6 +13,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(120
 
 USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{SERVICE_ACCOUNT}"
 DELETION = ("delete", "rayjobwatch.dev", "rayjobwatches", "")  # of a watch whose spec has a time to live
+COUNT = ("patch", "", "events", "")  # how often a log rule fired
+TOKEN = ("create", "", "serviceaccounts", "token")  # of RayClusters that take Kubernetes' own
 FINALIZER = ("patch", "rayjobwatch.dev", "rayjobwatches", "")
 ALLOWED = {
     ("patch", "rayjobwatch.dev", "rayjobwatches", "status"),
@@ -24,7 +26,7 @@ def test_the_audit_log_shows_no_other_write(control_plane: ControlPlane, watches
     name = f"job-{uuid4().hex[:8]}"
     watches.apply(name, ray_head.submit("exit 1", submission_id=name))
     watches.wait(name)
-    assert {write for write, _ in _writes(control_plane)} - {FINALIZER, DELETION} == ALLOWED
+    assert {write for write, _ in _writes(control_plane)} - {FINALIZER, DELETION, COUNT, TOKEN} == ALLOWED
 
 
 def test_only_a_watch_that_is_to_do_something_first_gets_a_finalizer(
@@ -67,8 +69,12 @@ def test_the_rights_of_the_controller_allow_no_other_write(control_plane: Contro
         ("delete", "rayclusters"),
         ("delete", "rayjobs"),
         ("get", "rayservices"),
-        ("get", "secrets"),
+        ("list", "secrets"),
+        ("watch", "secrets"),
+        ("create", "secrets"),
+        ("list", "pods"),
         ("create", "pods"),
+        ("create", "serviceaccounts/token"),
     ]:
         done = control_plane.kubectl("auth", "can-i", verb, what, "--as", USER, "-n", watches.namespace, check=False)
         assert done.stdout.strip() == "no", (verb, what)
