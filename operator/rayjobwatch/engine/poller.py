@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,7 +63,9 @@ class Poller:
         self._failures = 0
         self._rows = 0  # of the whole table, when it was listed last
         self._asked_version = self._listed = self._began = float("-inf")
-        self._seconds = {True: 0.0, False: 0.0}  # how long it took last, by job and by table
+        self._job_seconds = 0.0
+        # How long the last two listings took: a single slow one is no huge table, but perhaps a busy moment.
+        self._table_seconds = deque((0.0, 0.0), maxlen=2)
         self._awaited = frozenset[str]()
         self._wake = asyncio.Event()
         self._pause: float | None = 0.0
@@ -158,9 +161,8 @@ class Poller:
 
     async def _ask_jobs(self, ids: frozenset[str], *, whole: bool) -> dict[str, JobDetails]:
         loop = asyncio.get_running_loop()
-        table, one = self._seconds[False], self._seconds[True]
-        table = table if self._since(self._listed) < pace.LIST_AGAIN else 0.0
-        by_job = not whole and pace.asks_by_job(len(ids), table, one)
+        table = min(self._table_seconds) if self._since(self._listed) < pace.LIST_AGAIN else 0.0
+        by_job = not whole and pace.asks_by_job(len(ids), table, self._job_seconds)
         began = loop.time()
         try:
             if by_job:
@@ -170,7 +172,10 @@ class Poller:
             self._rows = len(listed)
             return self._choices.rows(listed, ids)
         finally:
-            self._seconds[by_job] = (loop.time() - began) / (len(ids) if by_job else 1)
+            if by_job:
+                self._job_seconds = (loop.time() - began) / len(ids)
+            else:
+                self._table_seconds.append(loop.time() - began)
 
     async def _ask_each(self, ids: frozenset[str]) -> dict[str, JobDetails]:
         answers = await asyncio.gather(*(self._ask_job(id_) for id_ in ids), return_exceptions=True)
