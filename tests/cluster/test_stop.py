@@ -163,15 +163,15 @@ def test_a_driver_is_said_to_be_not_stoppable(watches: Watches, ray_head: RayHea
 
 
 def test_two_watches_that_want_the_same_stop_it_once(watches: Watches, ray_head: RayHead) -> None:
-    name = running(watches, ray_head, SLEEPING)
-    other = fresh()
-    watches.apply(other, name)
-    watches.wait_until(other, lambda status: status.get("state") == "Running")
-    for each in (name, other):
-        patch(watches, each, STOP)
-    for each in (name, other):
-        assert watches.wait(each)["state"] == "Stopped"
-        assert watches.reasons(each)[-2:] == ["StopRequested", "JobStopped"]
+    job, both = fresh(), (fresh(), fresh())
+    for name in both:
+        watches.apply(name, job, **STOP)
+        watches.wait_reason(name, "Finished", "JobNotFound")
+    ray_head.submit(SLEEPING, submission_id=job)
+    for name in both:
+        assert watches.wait(name)["state"] == "Stopped"
+        told = [reason for reason in watches.reasons(name) if reason != "JobRunning"]
+        assert told == ["StopRequested", "JobStopped"]
 
 
 def test_deleting_the_watch_stops_its_job_first(watches: Watches, ray_head: RayHead) -> None:
