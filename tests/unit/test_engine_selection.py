@@ -7,10 +7,18 @@ from typing import cast
 import pytest
 
 from rayjobwatch.kube.client import Body, Resource
+from rayjobwatch.model import pace
 from tests.ray.fakedashboard import FakeDashboard
 from tests.unit.test_engine_reconciler import KEY, Patient, _reconciler, _watch
 
 CREATED = "2026-11-20T09:06:47Z"  # between the starts and the ends of FakeDashboard's jobs
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write and look without patience: what is told does not depend on the pace."""
+    for name in ("LOG_WRITE", "LOOK_AGAIN"):
+        monkeypatch.setattr(pace, name, 0.05)
 
 
 def _selecting(url: str, **jobs: object) -> Body:
