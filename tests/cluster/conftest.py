@@ -48,3 +48,10 @@ def controller(
 def watches(control_plane: ControlPlane, shared_namespace: str, controller: Controller) -> Watches:
     """Return the watches of the namespace that the controller serves."""
     return Watches(control_plane, shared_namespace)
+
+
+@pytest.fixture
+def head() -> Iterator[RayHead]:
+    """Start a head that may be broken."""
+    with RayHead(num_cpus=2) as running:
+        yield running

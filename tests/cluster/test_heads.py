@@ -16,13 +16,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.timeout(240
 
 
 @pytest.fixture
-def head() -> Iterator[RayHead]:
-    """Start a head that may be broken."""
-    with RayHead(num_cpus=2) as running:
-        yield running
-
-
-@pytest.fixture
 def own(
     control_plane: ControlPlane, namespace: str, installed: Path, head: RayHead, tmp_path: Path
 ) -> Iterator[Watches]:

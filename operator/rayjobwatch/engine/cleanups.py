@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.crash import reached
 from rayjobwatch.engine.logs import WatchKey
+from rayjobwatch.engine.rows import session_of
 from rayjobwatch.model.serve import Delete, Look
 from rayjobwatch.model.servestate import Application, ServeAnswer
 from rayjobwatch.model.text import clean_line
@@ -22,7 +23,6 @@ _TURNS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 SECONDS = 90.0
 CLOSE_SECONDS = 1.0
-SESSION_BYTES = 128
 MESSAGE_BYTES = 400
 
 
@@ -88,8 +88,7 @@ class CleanUps:
             return ServeAnswer(problem=f"Ray has not answered within {SECONDS:.0f} s")
 
     async def _taken(self, step: Look | Delete, session: str) -> ServeAnswer:
-        version = await self._client.get_version()
-        now = clean_line(version.session_name or "", SESSION_BYTES)
+        now = session_of(await self._client.get_version())
         if isinstance(step, Look) or now != session:
             return ServeAnswer(now, tuple(map(_application, await self._client.list_serve_applications())))
         async with _TURNS.setdefault(now, asyncio.Lock()):

@@ -50,7 +50,6 @@ class Reconciler:
     ) -> None:
         self._client = client
         self._objects = objects
-        self._recorder = recorder
         self._teller = Teller(recorder)
         self._targets = targets
         self._again = again
@@ -156,10 +155,11 @@ class Reconciler:
         if not deletion.may_go(watch.state, watch.spec, since, now):
             self._again(key, max(0.1, deletion.seconds_left(since, now)))
             return
-        for job in deletion.jobs_left(watch.state, watch.spec):
-            await self._recorder.record(watch.body, not_waited_for(job))
+        notes = [not_waited_for(job) for job in deletion.jobs_left(watch.state, watch.spec)]
         if watch.state.serve.is_pending:
-            await self._recorder.record(watch.body, clean_up_not_waited_for(watch.state.serve))
+            notes.append(clean_up_not_waited_for(watch.state.serve))
+        seconds = pace.events_pause(self._write_seconds)
+        await self._teller.tell(key, [(watch.body, note) for note in notes], seconds)
         await self._set_finalizer(key, watch, present=False)
 
     def _read_anew(self, key: WatchKey, error: KubeError) -> None:

@@ -8,8 +8,8 @@ from datetime import datetime
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.crash import reached
 from rayjobwatch.engine.logs import WatchKey
-from rayjobwatch.engine.rows import row_of
-from rayjobwatch.engine.session import SESSION_BYTES, ClusterSession
+from rayjobwatch.engine.rows import row_of, session_of
+from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.kube.client import RAY_JOBS, KubeClient, KubeError
 from rayjobwatch.model.records import Outcome, RecordAnswer
 from rayjobwatch.model.retention import DRIVERS, GONE, protected_by
@@ -125,8 +125,7 @@ async def _deleted(client: AsyncRayClient, wish: Wish) -> tuple[RecordAnswer, bo
 
 
 async def _looked_up_and_deleted(client: AsyncRayClient, wish: Wish) -> RecordAnswer:
-    version = await client.get_version()
-    if clean_line(version.session_name or "", SESSION_BYTES) != wish.session:
+    if session_of(await client.get_version()) != wish.session:
         return RecordAnswer(Outcome.LEFT, GONE)
     row = row_of(wish.job_id, await client.get_job(wish.job_id))
     if row.is_driver:

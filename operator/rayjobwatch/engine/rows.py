@@ -5,7 +5,7 @@ from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.model.times import from_milliseconds
-from rayjobwatch.ray import ClientError, JobDetails
+from rayjobwatch.ray import ClientError, JobDetails, RayVersion
 
 _REASONS = {
     401: Reason.UNAUTHORIZED,
@@ -14,6 +14,14 @@ _REASONS = {
     408: Reason.DASHBOARD_TIMEOUT,
     503: Reason.DASHBOARD_UNREACHABLE,
 }
+
+
+SESSION_BYTES = 128
+
+
+def session_of(version: RayVersion) -> str:
+    """Return the name of the Ray session that answered, empty where this Ray tells none."""
+    return clean_line(version.session_name or "", SESSION_BYTES)
 
 
 def row_of(id_: str, job: JobDetails) -> JobRow:

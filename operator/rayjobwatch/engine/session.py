@@ -13,18 +13,16 @@ from rayjobwatch.engine.failedtasks import Failed, FailedTasks
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
 from rayjobwatch.engine.poller import OpenJob, Poller
-from rayjobwatch.engine.rows import row_of
+from rayjobwatch.engine.rows import row_of, session_of
 from rayjobwatch.engine.stops import Ask, Stops
 from rayjobwatch.model.access import Access
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.lens import NO_LENS, Lens
 from rayjobwatch.model.observation import Cluster, Listing, Problem
 from rayjobwatch.model.selector import Selector
-from rayjobwatch.model.text import clean_line
 from rayjobwatch.ray import AsyncRayClient, JobDetails
 
 TIMEOUT = {"connect": 3.0, "read": 10.0}
-SESSION_BYTES = 128
 
 
 class ClusterSession:
@@ -86,7 +84,7 @@ class ClusterSession:
         return Cluster(
             dashboard_url=self.dashboard.url,
             uid=self.dashboard.cluster_uid,
-            session=clean_line(version.session_name or "", SESSION_BYTES) if version else "",
+            session=session_of(version) if version else "",
             ray_version=version.ray_version if version else "",
         )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.crash import reached
+from rayjobwatch.engine.rows import session_of
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.model.times import from_milliseconds
 from rayjobwatch.ray import AsyncRayClient, ClientError, NotFoundError
@@ -100,8 +101,7 @@ class Stops:
 
     async def _is_that_run(self, ask: Ask) -> bool:
         """Whether Ray's row is still the one that was decided on: a new head's job may have the same id."""
-        version = await self._client.get_version()
+        session = session_of(await self._client.get_version())
         job = await self._client.get_job(ask.job_id)
-        session = clean_line(version.session_name or "", 128)
         same = session == ask.session and from_milliseconds(job.start_time) == ask.start_time
         return same and not job.status.is_terminal

@@ -13,20 +13,25 @@ Note = tuple[Body, EventNote]
 
 
 class Teller:
-    """Tells what happened to watches, each watch's Events in their order, some watches at a time."""
+    """Tells what happened to watches, each watch's Events in their order, one at a time.
+
+    However slow the API server is, what waits is at most one Event of each thing that can be told: told anew, the
+    newer one takes its place.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._waiting: dict[WatchKey, dict[tuple[str, str], Note]] = {}
         self._telling: dict[WatchKey, asyncio.Task[None]] = {}
 
     async def tell(self, key: WatchKey, notes: Sequence[Note], seconds: float) -> None:
         """Begin to post `notes`; returns when they are posted, or after so many seconds."""
         if not notes:
             return
-        task = asyncio.create_task(self._tell(self._telling.get(key), notes), name="tell {}/{}".format(*key))
-        self._telling[key] = task
-        task.add_done_callback(lambda done: self._ended(key, done))
-        await asyncio.wait({task}, timeout=seconds)
+        self._waiting.setdefault(key, {}).update({_name(note): note for note in notes})
+        if key not in self._telling:
+            self._telling[key] = tasks.start("tell {}/{}".format(*key), lambda: self._tell(key))
+        await asyncio.wait({self._telling[key]}, timeout=seconds)
 
     def owes(self, watch: Body, key: WatchKey) -> bool:
         """Whether an Event of the watch is still to be posted."""
@@ -36,14 +41,13 @@ class Teller:
         """Post no more."""
         await tasks.stop(*self._telling.values())
 
-    async def _tell(self, before: asyncio.Task[None] | None, notes: Sequence[Note]) -> None:
-        if before:
-            await asyncio.wait({before})
-        for involved, note in notes:
-            await self._recorder.record(involved, note)
+    async def _tell(self, key: WatchKey) -> None:
+        waiting = self._waiting[key]
+        while waiting:
+            await self._recorder.record(*waiting.pop(next(iter(waiting))))
+        del self._waiting[key], self._telling[key]
 
-    def _ended(self, key: WatchKey, task: asyncio.Task[None]) -> None:
-        if self._telling.get(key) is task:
-            del self._telling[key]
-        if not task.cancelled() and (error := task.exception()):
-            asyncio.get_running_loop().call_exception_handler({"message": task.get_name(), "exception": error})
+
+def _name(note: Note) -> tuple[str, str]:
+    involved, event = note
+    return str(involved["metadata"].get("uid", "")), event.identity

@@ -93,9 +93,9 @@ def _many(shape: Shape[Any]) -> Form:
     )
 
 
-def _word_of(kind: type[StrEnum]) -> Form:
-    """Return the form of an enum's words: the empty one is left out, and what another version's are read as."""
-    return Form(lambda word, _: word.value or None, lambda word: next((one for one in kind if one == word), kind("")))
+def _word_of(kind: type[StrEnum], unknown: StrEnum) -> Form:
+    """Return the form of an enum's words: an empty one is left out; none, and another version's, are `unknown`."""
+    return Form(lambda word, _: word.value or None, lambda word: next((one for one in kind if one == word), unknown))
 
 
 def _read_as_is(value: Any) -> Any:
@@ -104,15 +104,6 @@ def _read_as_is(value: Any) -> Any:
 
 def _read_word(word: Any) -> str:
     return str(word or "")
-
-
-def _read_state(word: Any) -> JobState:
-    """Read a state; a word that only another version knows is read anew from Ray."""
-    return next((state for state in JobState if state == word), JobState.WAITING)
-
-
-def _read_cause(word: Any) -> StopCause:
-    return next((cause for cause in StopCause if cause == word), StopCause.REQUESTED)
 
 
 def _write_tail(tail: tuple[str, ...], room: Room) -> list[str] | None:
@@ -139,13 +130,12 @@ def _read_recent(text: Any) -> tuple[tuple[datetime, int], ...]:
 _AS_IS = Form(lambda value, _: value, _read_as_is)
 _WORD = Form(lambda word, _: word or None, _read_word)
 _TIME = Form(lambda time, _: rfc3339(time) if time else None, parse_rfc3339)
-_STATE = Form(lambda state, _: state.value, _read_state)
+_STATE = _word_of(JobState, JobState.WAITING)  # another version's word is read anew from Ray
 _COUNT = Form(lambda count, _: count, lambda count: int(count or 0))
 _FLAG = Form(lambda flag, _: flag, bool)
 _RARE_FLAG = Form(lambda flag, _: flag or None, bool)
-_SET_FLAG = Form(lambda flag, _: flag or None, bool)
 _DRIVER = Form(lambda is_driver, _: "DRIVER" if is_driver else None, lambda word: word == "DRIVER")
-_CAUSE = Form(lambda cause, _: cause.value, _read_cause)
+_CAUSE = _word_of(StopCause, StopCause.REQUESTED)
 _ENTRYPOINT = Form(lambda text, room: cut(text, min(200, room.text_bytes)) or None, _read_word)
 _FAILURE_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes), _read_word)
 _LOG_MESSAGE = Form(lambda text, room: cut(text, room.text_bytes // 2) or None, _read_word)
@@ -179,7 +169,7 @@ _STOP = Shape(
         Field("requested_time", "requestedTime", _TIME),
         Field("attempts", "attempts", _COUNT),
         Field("last_attempt", "lastAttemptTime", _TIME),
-        Field("in_vain", "inVain", _SET_FLAG),
+        Field("in_vain", "inVain", _RARE_FLAG),
         Field("stopped_time", "stoppedTime", _TIME),
         Field("message", "message", _cleaned(512, _read_word)),
     ),
@@ -187,7 +177,7 @@ _STOP = Shape(
 _RECORD = Shape(
     RecordState,
     (
-        Field("state", "state", _word_of(Deletion)),
+        Field("state", "state", _word_of(Deletion, Deletion.NONE)),
         Field("time", "time", _TIME),
         Field("message", "message", _cleaned(200, _read_word)),
     ),
@@ -205,7 +195,7 @@ _APPLICATION = Shape(
 SERVE = Shape(
     ServeState,
     (
-        Field("state", "state", _word_of(CleanUp)),
+        Field("state", "state", _word_of(CleanUp, CleanUp.NONE)),
         Field("requested", "requestedTime", _TIME),
         Field("completed", "completedTime", _TIME),
         Field("session", "session", _WORD),

@@ -107,9 +107,8 @@ class Job:
 
     `session` names the Ray session whose table held the job; `missing_since` and `ending_since` remember when its
     row was first not there, or first terminal, until that is settled, `ending` that row. `last_seen` is when a Lost job
-    was last listed. `running_since` is when a job that was seen
-    to wait began to run, by the head's clock; Ray's `start_time` is when it was submitted.
-    `record` tells whether we deleted its record from Ray.
+    was last listed. `running_since` is when a job that was seen to wait began to run, by the head's clock; Ray's
+    `start_time` is when it was submitted. `record` tells whether we deleted its record from Ray.
     """
 
     id: str
