@@ -42,7 +42,7 @@ def test_a_job_that_succeeds_is_finished_and_succeeded(watches: Watches, ray_hea
     name = fresh()
     job = ray_head.submit(printing(30, 0.1), submission_id=name)
     watches.apply(name, job, logs={"tailLines": 3})
-    status = watches.wait(name)
+    status = watches.wait_read(name)
     assert (status["state"], status["finished"]) == ("Succeeded", "1/1")
     assert status["counts"] | {"total": 1, "succeeded": 1} == status["counts"]
     assert status["cluster"]["rayVersion"] == "2.60.0"
@@ -56,7 +56,7 @@ def test_a_job_that_succeeds_is_finished_and_succeeded(watches: Watches, ray_hea
 def test_a_job_that_raises_is_finished_and_not_succeeded(watches: Watches, ray_head: RayHead) -> None:
     name = fresh()
     watches.apply(name, ray_head.submit(FAILING, submission_id=name))
-    status = watches.wait(name)
+    status = watches.wait_read(name)
     assert status["state"] == "Failed"
     assert status["summary"] == "<string>:4 ValueError: no such shard: 7"
     (row,) = status["jobs"]
@@ -87,8 +87,7 @@ def test_every_line_is_counted_once_over_each_protocol(watches: Watches, ray_hea
     name = fresh()
     job = ray_head.submit(printing(500, 0.002), submission_id=name)
     watches.apply(name, job, logs={"protocol": protocol})
-    watches.wait(name)
-    status = watches.wait_until(name, lambda now: now["jobs"][0]["log"]["complete"], 30)
+    status = watches.wait_read(name)
     written = log_of(ray_head, job)
     assert status["jobs"][0]["log"]["lines"] == written.count(b"\n")
     assert status["jobs"][0]["log"]["tail"][-1] == "line 499"
@@ -109,7 +108,7 @@ import sys
 sys.stdout.buffer.write(b'\x1b[31mred\x1b[0m\x00\xff\n10%\r20%\rdone\nHF_TOKEN=hunter2\n')
 " """
     watches.apply(name, ray_head.submit(noise, submission_id=name), logs={"tailLines": 3})
-    status = watches.wait(name)
+    status = watches.wait_read(name)
     assert status["jobs"][0]["log"]["tail"] == ["red\ufffd", "done", "HF_TOKEN=***"]
 
 
@@ -137,7 +136,7 @@ def test_a_job_added_to_a_finished_watch_is_watched(watches: Watches, ray_head: 
     watches.apply(name, ray_head.submit("true", submission_id=name))
     watches.wait(name)
     watches.apply(name, name, ray_head.submit("exit 3", submission_id=f"{name}-2"))
-    status = watches.wait_until(name, lambda now: now["finished"] == "2/2", 60)
+    status = watches.wait_until(name, lambda now: now.get("finished") == "2/2", 60)
     assert [row["state"] for row in status["jobs"]] == ["Succeeded", "Failed"]
 
 

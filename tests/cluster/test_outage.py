@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.conftest import ROOT, SERVICE_ACCOUNT, SYSTEM_NAMESPACE
 from tests.cluster.controller import Controller
-from tests.cluster.watches import Watches, conditions, log_of, polled
+from tests.cluster.watches import Watches, conditions, first_log, log_of, polled
 from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.rayhead import TERMINAL, RayHead
@@ -45,7 +45,7 @@ def test_a_job_that_ends_while_the_api_server_is_away_gets_its_verdict_and_one_e
             assert watches.reasons(name) == ["JobRunning", "JobFailed"]
             assert status["state"] == "Failed"
             assert conditions(status)["Succeeded"]["reason"] == "JobFailed"
-            log = watches.wait_until(name, lambda status: status["jobs"][0]["log"]["complete"])["jobs"][0]["log"]
+            log = watches.wait_until(name, lambda now: first_log(now).get("complete"))["jobs"][0]["log"]
             assert log["lines"] == log_of(ray_head, name).count(b"\n")
             one.stop()
             assert watches.reasons(name) == ["JobRunning", "JobFailed"]

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.controller import Controller
 from tests.cluster.test_journey import fresh
 from tests.cluster.test_writes import USER
-from tests.cluster.watches import Json, Watches, conditions
+from tests.cluster.watches import Json, Watches, conditions, first_job, first_log
 from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.rayhead import RayHead
@@ -37,8 +37,7 @@ def rule(name: str = "oom", pattern: str = "^oom", **more: Any) -> Json:
 
 def found(status: Json, kind: str = "rules") -> dict[str, Json]:
     """Return what was found in the only job's log, by name."""
-    rows = status.get("jobs") or [{}]
-    return {item["name"]: item for item in rows[0].get(kind, [])}
+    return {item["name"]: item for item in first_job(status).get(kind, [])}
 
 
 def test_a_rule_fires_while_the_job_runs_and_its_progress_is_a_column(watches: Watches, ray_head: RayHead) -> None:
@@ -50,7 +49,7 @@ def test_a_rule_fires_while_the_job_runs_and_its_progress_is_a_column(watches: W
     assert "rule oom fires for job" in conditions(status)["GPUMemoryExhausted"]["message"]
     watches.wait_until(name, lambda now: "0%" < now.get("progress", "") < "95%")
     status = watches.wait(name)
-    status = watches.wait_until(name, lambda now: found(now)["oom"]["count"] == 60)
+    status = watches.wait_until(name, lambda now: found(now).get("oom", {}).get("count") == 60)
     assert status["progress"] == "100%"
     assert found(status, "values")["progress"]["value"] == "60"
     assert conditions(status)["GPUMemoryExhausted"]["status"] == "True"
@@ -67,8 +66,7 @@ def test_ten_thousand_lines_in_ten_seconds_make_few_events_and_are_counted_exact
     name = fresh()
     rules = [rule(resetPattern="^freed"), rule("any", resetAfterSeconds=10)]
     watches.apply(name, ray_head.submit(FLAPPING, submission_id=name), logs={"rules": rules})
-    watches.wait(name)
-    status = watches.wait_until(name, lambda now: now["jobs"][0]["log"]["complete"])
+    status = watches.wait_read(name)
     assert {item["name"]: item["count"] for item in found(status).values()} == {"oom": 10_000, "any": 10_000}
     assert found(status)["oom"]["fired"] == 1001
     writes = [write for write in _event_writes(control_plane) if write["name"].startswith(f"{name}.")]
@@ -106,7 +104,7 @@ def test_counts_are_exact_although_the_controller_dies_in_between(
                 watches.apply(other, job, logs={"rules": [rule("nines", "^oom.*9")]})
             one.start()
         for watch in (name, other):
-            watches.wait_until(watch, lambda now: now.get("jobs", [{}])[0].get("log", {}).get("complete"), 60)
+            watches.wait_until(watch, lambda now: first_log(now).get("complete"), 60)
         status, second = watches.status(name), watches.status(other)
         assert "Traceback" not in one.tail(500)
         one.stop()
@@ -136,8 +134,7 @@ def test_what_a_user_hides_is_shown_nowhere(watches: Watches, ray_head: RayHead)
     code = "python -c \"print('for cust-17'); raise ValueError('no cust-18')\" cust-19"
     logs = {"redact": [r"cust-\d+"], "rules": [rule("cust", "^for cust", condition="Seen")]}
     watches.apply(name, ray_head.submit(code, submission_id=name), logs=logs)
-    watches.wait(name)
-    status = watches.wait_until(name, lambda now: now["jobs"][0]["log"]["complete"])
+    status = watches.wait_read(name)
     assert status["summary"].endswith("ValueError: no ***")
     assert conditions(status)["Seen"]["message"].endswith(": for ***")
     assert "for ***" in status["jobs"][0]["log"]["tail"]

@@ -51,7 +51,12 @@ class Watches:
         )
         return self.status(name)
 
-    def wait_until(self, name: str, holds: Callable[[Json], bool], timeout: float = 30) -> Json:
+    def wait_read(self, name: str) -> Json:
+        """Wait until a watch's jobs are over and the first one's log was read to its end; return the status then."""
+        self.wait(name)
+        return self.wait_until(name, lambda now: first_log(now).get("complete"))
+
+    def wait_until(self, name: str, holds: Callable[[Json], object], timeout: float = 30) -> Json:
         """Wait until a watch's status is as wanted."""
         status: Json = {}
         for status in polled(lambda: self.status(name), timeout):
@@ -65,7 +70,10 @@ class Watches:
         return conditions(status)[kind]
 
     def events(self, name: str) -> list[Json]:
-        """Return the Events on a watch, oldest first."""
+        """Return the Events on a watch, oldest first, once none is pending: a status does not wait for them."""
+        for found in polled(lambda: self.kubectl("get", "rjw", name, "-o", "json", "--ignore-not-found"), 60):
+            if not found or not (json.loads(found).get("status") or {}).get("eventsPending"):
+                break
         selector = f"involvedObject.kind=RayJobWatch,involvedObject.name={name}"
         items: list[Json] = json.loads(self.kubectl("get", "events", "--field-selector", selector, "-o", "json"))[
             "items"
@@ -86,6 +94,17 @@ def manifest(name: str, spec: Json) -> Json:
 def conditions(status: Json) -> dict[str, Json]:
     """Return conditions by type."""
     return {item["type"]: item for item in status.get("conditions") or []}
+
+
+def first_job(status: Json) -> Json:
+    """Return the first row of a status, empty while there is none."""
+    rows: list[Json] = status.get("jobs") or [{}]
+    return rows[0]
+
+
+def first_log(status: Json) -> Json:
+    """Return what a status tells of its first job's log, empty while it tells nothing."""
+    return first_job(status).get("log") or {}
 
 
 def polled(read: Callable[[], Any], timeout: float) -> Iterator[Any]:
