@@ -8,6 +8,7 @@ import pytest
 
 from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.engine.logreader import LANES, Log, LogsReader
+from rayjobwatch.engine.turns import Turns
 from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.ray import AsyncLogReader, ByteCursor, JobDetails, JobStatus, LogBatch, UnavailableError
@@ -40,7 +41,7 @@ class Logs:
         self.jobs: dict[str, JobDetails] = {}
         self.sources: dict[str, Source] = {}
         self.told: list[Log] = []
-        self.reader = LogsReader(self.jobs.get, self.told.append)
+        self.reader = LogsReader(self.jobs.get, self.told.append, Turns())
 
     def add(self, job_id: str, status: str | None = "RUNNING") -> Log:
         if status:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayjobwatch.model.redaction import MASK, redact
-from rayjobwatch.model.text import clean_line, cut, last_line
+from rayjobwatch.model.text import clean_again, clean_line, cut, last_line
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=300)
 LIMITS = st.integers(-5, 80)
@@ -233,3 +233,8 @@ def test_the_last_line_is_the_last_that_says_something(text: str, shown: str) ->
 def test_a_line_that_is_fine_is_not_kept_twice() -> None:
     line = "2026-11-25 12:00:00,001 INFO train.py:8 -- step 12 loss=0.25"
     assert clean_line(line) is line
+
+
+@given(ANY_TEXT, LIMITS)
+def test_a_line_that_comes_again_is_shown_as_the_first_time(text: str, limit: int) -> None:
+    assert {clean_again(text, limit) for _ in range(3)} == {clean_line(text, limit)}

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.engine.rows import is_surely_over
 from rayjobwatch.engine.tasks import STOP_SECONDS
+from rayjobwatch.engine.turns import Turns
 from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.ray import AsyncLogReader, ClientError, JobDetails, JobStatus, StreamLimitError
@@ -51,11 +52,15 @@ class LogsReader:
     """Reads each log of `add` when it is due, and at once when its job is over, until its end.
 
     job_of: a job as last listed, None while it is not known.  told: called with a log that changed.
+    first_readings: turns for those of the logs of jobs that are not over, shared with other dashboards.
     """
 
-    def __init__(self, job_of: Callable[[str], JobDetails | None], told: Callable[[Log], None]) -> None:
+    def __init__(
+        self, job_of: Callable[[str], JobDetails | None], told: Callable[[Log], None], first_readings: Turns
+    ) -> None:
         self._job_of = job_of
         self._told = told
+        self._first_readings = first_readings
         self._logs: set[Log] = set()
         self._readings: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -65,7 +70,9 @@ class LogsReader:
         """Begin to read a log; `reader` stands where `hearing` ends, `back` makes one of what stands before that."""
         now = asyncio.get_running_loop().time()
         moved = now - pace.first_silence(self._age(job_id))
-        log = Log(job_id, hearing, reader, back, moved, now, hurried=self._is_over(job_id))
+        is_over = self._is_over(job_id)
+        due = now if is_over else self._first_readings.take(now)
+        log = Log(job_id, hearing, reader, back, moved, due, hurried=is_over)
         self._logs.add(log)
         self._wake.set()
         return log

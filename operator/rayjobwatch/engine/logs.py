@@ -10,6 +10,7 @@ from rayjobwatch.engine import tasks
 from rayjobwatch.engine.follower import Follower
 from rayjobwatch.engine.hearing import Heard, Hearing
 from rayjobwatch.engine.logreader import Log, LogsReader
+from rayjobwatch.engine.turns import Turns
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.lens import NO_LENS, Lens
 from rayjobwatch.model.spec import Protocol
@@ -75,6 +76,7 @@ class Logs:
         client: AsyncRayClient,
         job_of: Callable[[str], JobDetails | None],
         told: Callable[[WatchKey, LogNews], None],
+        first_readings: Turns | None = None,
     ) -> None:
         self._client = client
         self._job_of = job_of
@@ -85,7 +87,7 @@ class Logs:
         self._by_log: dict[Log, _Source] = {}
         self._places = asyncio.Semaphore(MAX_FOLLOWERS)
         self._ended: set[asyncio.Task[None]] = set()
-        self._reader = LogsReader(self._job, self._read)
+        self._reader = LogsReader(self._job, self._read, first_readings or Turns())
         self._task = tasks.start(f"read logs of {client.base_url}", self._reader.run)
 
     def want(self, key: WatchKey, wanted: Mapping[Follow, Heard], lens: Lens = NO_LENS) -> None:

@@ -15,6 +15,7 @@ from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
 from rayjobwatch.engine.poller import OpenJob, Poller
 from rayjobwatch.engine.rows import row_of, session_of
 from rayjobwatch.engine.stops import Ask, Stops
+from rayjobwatch.engine.turns import Turns
 from rayjobwatch.model.access import Access
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.lens import NO_LENS, Lens
@@ -30,10 +31,15 @@ class ClusterSession:
 
     news: called with a watch for which something new was heard, and whether a job's end is among it.
     moved: called with a watch of which only a log has moved.
+    first_readings: turns for those of logs, shared with other sessions.
     """
 
     def __init__(
-        self, dashboard: Dashboard, news: Callable[[WatchKey, bool], None], moved: Callable[[WatchKey], None]
+        self,
+        dashboard: Dashboard,
+        news: Callable[[WatchKey, bool], None],
+        moved: Callable[[WatchKey], None],
+        first_readings: Turns | None = None,
     ) -> None:
         self.dashboard = dashboard
         self._news = news
@@ -51,7 +57,7 @@ class ClusterSession:
         self.client = client
         self._choices = Choices()
         self._poller = Poller(client, self._open_jobs, self._choices, self._heard)
-        self._logs = Logs(client, self.job, self._log_told)
+        self._logs = Logs(client, self.job, self._log_told, first_readings)
         self.clean_ups = CleanUps(client, lambda key: self._news(key, True))
         self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
         self._failed = FailedTasks(client, self._tasks_told)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.session import ClusterSession
+from rayjobwatch.engine.turns import Turns
 from rayjobwatch.model.dashboard import Dashboard
 
 
@@ -14,13 +15,14 @@ class Sessions:
     def __init__(self, news: Callable[[WatchKey, bool], None], moved: Callable[[WatchKey], None]) -> None:
         self._news = news
         self._moved = moved
+        self._first_readings = Turns()
         self._open: dict[Dashboard, ClusterSession] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def get(self, dashboard: Dashboard) -> ClusterSession:
         """Return the session with `dashboard`, a new one where there is none."""
         if dashboard not in self._open:
-            self._open[dashboard] = ClusterSession(dashboard, self._news, self._moved)
+            self._open[dashboard] = ClusterSession(dashboard, self._news, self._moved, self._first_readings)
         return self._open[dashboard]
 
     def leave(self, session: ClusterSession, key: WatchKey) -> None:

@@ -11,7 +11,7 @@ from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import end_summary, gravest_end, ids_of, listed
-from rayjobwatch.model.text import clean_line
+from rayjobwatch.model.text import clean_again
 from rayjobwatch.model.times import rfc3339
 
 _END_REASONS = {
@@ -70,7 +70,7 @@ def _merged(condition: Condition, before: Mapping[str, Any], generation: int, no
         "type": condition.type,
         "status": condition.status,
         "reason": condition.reason.value,
-        "message": clean_line(condition.message, 1024),
+        "message": clean_again(condition.message, 1024),
         "lastTransitionTime": before["lastTransitionTime"] if same else rfc3339(now),
         "observedGeneration": generation,
     }

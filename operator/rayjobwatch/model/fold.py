@@ -20,7 +20,7 @@ from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, Failure, Job, JobRow, JobSt
 from rayjobwatch.model.observation import Listing, Observation
 from rayjobwatch.model.redaction.patterns import Patterns
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.text import clean_line
+from rayjobwatch.model.text import clean_again
 
 MISSING_GRACE = timedelta(seconds=3)
 DRAIN_GRACE = timedelta(seconds=0.5)
@@ -145,7 +145,7 @@ def _with_facts(job: Job, row: JobRow, session: str, patterns: Patterns) -> Job:
     return replace(
         job,
         session=session,
-        entrypoint=clean_line(row.entrypoint, 200, patterns),
+        entrypoint=clean_again(row.entrypoint, 200, patterns),
         start_time=row.start_time,
         is_driver=row.is_driver,
         missing_since=None,

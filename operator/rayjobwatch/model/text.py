@@ -1,6 +1,7 @@
 """Text from outside made fit for status and Events: clean single lines, no secrets, cut by bytes."""
 
 import re
+from functools import lru_cache
 
 from rayjobwatch.model.redaction import redact
 from rayjobwatch.model.redaction.patterns import NO_PATTERNS, Patterns
@@ -10,6 +11,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 _ELLIPSIS = "…"
 _LONGEST_INPUT = 16_384
 _LONGEST_SHOWN = 4096
+_LONGEST_KEPT = 1024
 
 
 def clean_line(line: str, limit: int = 512, patterns: Patterns = NO_PATTERNS) -> str:
@@ -21,6 +23,16 @@ def clean_line(line: str, limit: int = 512, patterns: Patterns = NO_PATTERNS) ->
     # What is cut off anyway is not searched for secrets: that takes longer than all the rest.
     kept = shown[: max(limit, _LONGEST_SHOWN)]
     return cut(redact(patterns.redact(kept)).expandtabs(4) + (_ELLIPSIS if len(kept) < len(shown) else ""), limit)
+
+
+def clean_again(line: str, limit: int = 512, patterns: Patterns = NO_PATTERNS) -> str:
+    """Return what `clean_line` does, of a line that is likely to come again and again: an entrypoint, a message."""
+    return clean_line(line, limit, patterns) if patterns or len(line) > _LONGEST_KEPT else _kept(line, limit)
+
+
+@lru_cache(maxsize=2048)
+def _kept(line: str, limit: int) -> str:
+    return clean_line(line, limit)
 
 
 def plain_line(line: str) -> str:
