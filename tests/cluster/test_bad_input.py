@@ -93,6 +93,7 @@ def test_an_unreachable_dashboard_is_said_and_recovers_by_itself(watches: Watche
         watches.wait_reason(name, "Ready", "NotARayDashboard", timeout=40)
 
 
+@pytest.mark.slow
 def test_an_unknown_raycluster_is_waited_for_until_it_comes(watches: Watches) -> None:
     name, cluster = fresh(), fresh()
     watches.apply(name, "raysubmit_1", rayCluster={"name": cluster})

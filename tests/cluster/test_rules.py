@@ -87,6 +87,7 @@ def _event_writes(control_plane: ControlPlane) -> list[Mapping[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_counts_are_exact_although_the_controller_dies_in_between(
     control_plane: ControlPlane, namespace: str, installed: Path, ray_head: RayHead, tmp_path: Path
 ) -> None:

@@ -203,6 +203,7 @@ async def test_200000_lines_written_at_once_come_all_and_in_order(ray_head: RayH
         assert [int(line[:8]) for line in lines] == list(range(200_000))
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("S-18", "R-01")
 async def test_many_tails_of_a_real_job_all_make_progress(ray_head: RayHead, real: Caller) -> None:
     """200 with asyncio, 50 in threads."""
