@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.logs import WatchKey
+from rayjobwatch.engine.madewatches import MadeWatches
 from rayjobwatch.engine.objects import Objects, cluster_part, key_of, watch_part
 from rayjobwatch.engine.queue import WorkQueue
 from rayjobwatch.engine.reconciler import Reconciler
@@ -42,6 +43,7 @@ class Engine:
         self._reconciler = Reconciler(
             client, self._watches, self._recorder, targets, self._queue.add_after, self._news, time.monotonic
         )
+        self._made = MadeWatches(client, self._clusters, self._watches, self._recorder)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -51,11 +53,13 @@ class Engine:
             *(tasks.start(f"urgent worker {number}", self._work_on_urgent) for number in range(URGENT_WORKERS)),
             tasks.start("sweep", self._sweep),
             tasks.start("recorder", self._recorder.run),
+            tasks.start("made watches", self._made.run),
         ]
 
     async def stop(self) -> None:
         """Stop everything and close all connections to dashboards."""
         self._queue.close()
+        self._made.close()
         await tasks.stop(*self._tasks)
         await self._reconciler.close()
 
@@ -63,12 +67,14 @@ class Engine:
         """Take note of a RayJobWatch as the watch stream tells it."""
         if self._watches.gone(body) if deleted else self._watches.seen(body):
             self._queue.add(key_of(body))
+            self._made.look(key_of(body))
 
     def cluster_seen(self, body: Body, *, deleted: bool = False) -> None:
         """Take note of a RayCluster as the watch stream tells it."""
         if self._is_gone(body) if deleted else self._clusters.seen(body):
             for key in self._reconciler.on_cluster(*key_of(body)):
                 self._queue.add(key)
+            self._made.look(key_of(body))
 
     def _is_gone(self, cluster: Body) -> bool:
         # Also where it was not known: it may be being read anew just now.
@@ -115,6 +121,7 @@ class Engine:
                     await compare()
                 except KubeError as error:
                     logger.warning("not compared with what the API server has: %s", error)
+            self._made.look_at_all()
 
     async def _compare_watches(self) -> None:
         unlisted = await self._list(RAY_JOB_WATCHES, self._watches, self.watch_seen)

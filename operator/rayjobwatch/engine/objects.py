@@ -1,10 +1,11 @@
 """The objects of one kind as the watch streams and our own writes last told: nothing is asked that was told."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from rayjobwatch.kube.client import Body, Resource
+from rayjobwatch.model.annotation import ANNOTATION, MANAGED_BY
 from rayjobwatch.model.serve import ORIGIN_LABELS
 
 Key = tuple[str, str]
@@ -61,18 +62,18 @@ class Objects:
 def watch_part(body: Body) -> Body:
     """Return what is read of a RayJobWatch."""
     return {
-        "metadata": _metadata(body, "generation", "finalizers", "creationTimestamp"),
+        "metadata": _metadata(body, "generation", "finalizers", "creationTimestamp") | _maker(body["metadata"]),
         "spec": body.get("spec"),
         "status": body.get("status"),
     }
 
 
 def cluster_part(body: Body) -> Body:
-    """Return what is read of a RayCluster; see `model.dashboard` and `model.access`."""
+    """Return what is read of a RayCluster; see `model.dashboard`, `model.access` and `model.annotation`."""
     spec, status = body.get("spec") or {}, body.get("status") or {}
     head = {"headService": (spec.get("headGroupSpec") or {}).get("headService")}
     return {
-        "metadata": _metadata(body) | _origin(body["metadata"]),
+        "metadata": _metadata(body) | _origin(body["metadata"]) | _of(body["metadata"], "annotations", (ANNOTATION,)),
         "spec": {"suspend": spec.get("suspend"), "headGroupSpec": head, "authOptions": spec.get("authOptions")},
         "status": {name: status[name] for name in ("state", "head", "conditions") if name in status},
     }
@@ -81,8 +82,19 @@ def cluster_part(body: Body) -> Body:
 def _origin(meta: Body) -> Body:
     """Return what says to whom a RayCluster belongs; see `model.serve`."""
     owners = [{"kind": owner.get("kind"), "name": owner.get("name")} for owner in meta.get("ownerReferences") or []]
-    labels = {name: value for name, value in (meta.get("labels") or {}).items() if name in ORIGIN_LABELS}
-    return {name: value for name, value in (("ownerReferences", owners), ("labels", labels)) if value}
+    return ({"ownerReferences": owners} if owners else {}) | _of(meta, "labels", ORIGIN_LABELS)
+
+
+def _maker(meta: Body) -> Body:
+    """Return what says that a RayJobWatch was made for a RayCluster; see `model.annotation`."""
+    owners = [{"uid": owner.get("uid")} for owner in meta.get("ownerReferences") or []]
+    return ({"ownerReferences": owners} if owners else {}) | _of(meta, "labels", (MANAGED_BY,))
+
+
+def _of(meta: Body, field: str, names: Collection[str]) -> Body:
+    """Return of the labels or annotations those that are read, nothing where there are none."""
+    kept = {name: value for name, value in (meta.get(field) or {}).items() if name in names}
+    return {field: kept} if kept else {}
 
 
 def _metadata(body: Body, *more: str) -> Body:
