@@ -99,7 +99,7 @@ def test_an_unknown_raycluster_is_waited_for_until_it_comes(watches: Watches) ->
     watches.apply(name, "raysubmit_1", rayCluster={"name": cluster})
     assert cluster in watches.wait_reason(name, "Ready", "RayClusterNotFound")["message"]
     raycluster.create(watches.control_plane, watches.namespace, cluster)
-    watches.wait_reason(name, "Ready", "RayClusterNotReady")
+    watches.wait_reason(name, "Ready", "RayClusterProvisioning")
     pod = f"{cluster}-head"
     raycluster.set_head_ready(watches.control_plane, watches.namespace, cluster, head_ip=NOBODY, pod_name=pod)
     watches.wait_reason(name, "Ready", "HeadServiceNotFound")

@@ -71,6 +71,16 @@ async def test_a_cluster_of_the_watch_stream_is_not_asked_for() -> None:
     assert server.asked == 0
 
 
+@pytest.mark.parametrize(("settings", "reason"), [(SETTINGS, None), (Settings(), "RayClusterManagedElsewhere")])
+async def test_a_head_in_another_kubernetes_cluster_is_asked_where_an_administrator_says(
+    settings: Settings, reason: str | None
+) -> None:
+    known = clusters(cluster("ready") | {"spec": {"managedBy": "kueue.x-k8s.io/multikueue"}})
+    target = await Targets(cast("KubeClient", Services()), known, settings, lambda: 0.0).find("ml", SPEC)
+    assert (target.problem and target.problem.reason) == reason
+    assert (target.dashboard is None) is bool(reason)
+
+
 async def test_a_change_during_a_lookup_is_not_overlooked() -> None:
     server, known = Server(cluster("ready", "1")), clusters()
     finding = targets(server, known)

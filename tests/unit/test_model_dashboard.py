@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayjobwatch.model.dashboard import cluster_problem, dashboard_of, head_service_name, is_allowed, service_url
+from rayjobwatch.model.dashboard import dashboard_of, head_service_name, is_allowed, service_url
 from rayjobwatch.model.observation import Problem
 
 ORIGIN = "https://ray.example.com"
@@ -103,38 +103,6 @@ def test_no_url_makes_the_question_fail(text: str, pattern: str) -> None:
 
 def _cluster(status: Any = None, spec: Any = None, **meta: Any) -> dict[str, Any]:
     return {"metadata": {"name": "shared", "namespace": "ml", "uid": "u1", **meta}, "spec": spec, "status": status}
-
-
-def _status(condition: str, *, state: str = "ready", kind: str = "HeadPodReady", reason: str = "R") -> dict[str, Any]:
-    return {"state": state, "conditions": [{"type": kind, "status": condition, "reason": reason}]}
-
-
-@pytest.mark.parametrize(
-    ("cluster", "reason", "says"),
-    [
-        (_cluster(), "RayClusterNotReady", "no status yet"),
-        (_cluster({}), "RayClusterNotReady", "no status yet"),
-        (_cluster({"state": "failed"}), "RayClusterNotReady", "its state is failed"),
-        (_cluster(_status("False", reason="HeadPodNotFound")), "RayClusterNotReady", "False (HeadPodNotFound)"),
-        (_cluster(_status("Unknown")), "RayClusterNotReady", "HeadPodReady is Unknown"),
-        (_cluster(_status("True"), {"suspend": True}), "RayClusterSuspended", "resumed"),
-        (_cluster(_status("True", kind="RayClusterSuspended")), "RayClusterSuspended", "resumed"),
-        (_cluster(_status("True"), deletionTimestamp="2026-11-21T10:00:00Z"), "RayClusterDeleting", "being deleted"),
-    ],
-)
-def test_a_cluster_without_a_head_says_what_is_waited_for(cluster: dict[str, Any], reason: str, says: str) -> None:
-    problem = cluster_problem(cluster)
-    assert problem is not None
-    assert problem.reason == reason
-    assert says in problem.message
-    assert "shared" in problem.message
-
-
-@pytest.mark.parametrize(
-    "status", [_status("True"), _status("True", state=""), {"state": "ready"}, {"state": "ready", "conditions": None}]
-)
-def test_a_cluster_whose_head_is_up_has_no_problem(status: dict[str, Any]) -> None:
-    assert cluster_problem(_cluster(status)) is None
 
 
 HEAD_SERVICE = {"headGroupSpec": {"headService": {"metadata": {"name": "mine"}}}}

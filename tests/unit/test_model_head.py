@@ -101,7 +101,8 @@ def test_the_dashboard_is_in_the_rayclusters_own_pod(target: Any, port: int) -> 
 @pytest.mark.parametrize(
     ("found", "reason", "says"),
     [
-        (None, "HeadPodNotFound", "waiting for the head Pod ml/shared-head-x"),
+        (None, "HeadPodNotFound", "waiting for the head Pod ml/shared-head-x, which is not there although RayCluster"),
+        (None, "HeadPodNotFound", "-l ray.io/cluster=shared,ray.io/node-type=head` shows a second head Service"),
         (pod(phase="Pending"), "HeadPodNotFound", "its phase is Pending"),
         (pod(phase="Succeeded"), "HeadPodNotFound", "its phase is Succeeded"),
         (pod(ip=None), "HeadPodNotFound", "to run"),

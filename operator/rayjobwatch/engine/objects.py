@@ -69,12 +69,12 @@ def watch_part(body: Body) -> Body:
 
 
 def cluster_part(body: Body) -> Body:
-    """Return what is read of a RayCluster; see `model.dashboard`, `model.access` and `model.annotation`."""
+    """Return what is read of a RayCluster; see `model.raycluster`, `.dashboard`, `.access` and `.annotation`."""
     spec, status = body.get("spec") or {}, body.get("status") or {}
     head = {"headService": (spec.get("headGroupSpec") or {}).get("headService")}
     return {
         "metadata": _metadata(body) | _origin(body["metadata"]) | _of(body["metadata"], "annotations", (ANNOTATION,)),
-        "spec": {"suspend": spec.get("suspend"), "headGroupSpec": head, "authOptions": spec.get("authOptions")},
+        "spec": {"headGroupSpec": head} | {name: spec.get(name) for name in ("suspend", "managedBy", "authOptions")},
         "status": {name: status[name] for name in ("state", "head", "conditions") if name in status},
     }
 

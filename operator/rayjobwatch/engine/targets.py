@@ -11,7 +11,6 @@ from rayjobwatch.kube.client import PODS, RAY_CLUSTERS, SERVICES, Body, KubeClie
 from rayjobwatch.model.access import Access, Account, SecretKey, ca_source, refusal, token_source
 from rayjobwatch.model.dashboard import (
     Dashboard,
-    cluster_problem,
     dashboard_of,
     head_service_name,
     is_allowed,
@@ -19,6 +18,7 @@ from rayjobwatch.model.dashboard import (
 )
 from rayjobwatch.model.head import head_place, head_pod_name, service_problem, status_problem
 from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.raycluster import cluster_problem, manager_problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import ClusterKey, Settings
@@ -164,12 +164,12 @@ class Targets:
         try:
             cluster = self._clusters.get(key) or await self._read(key)
             if cluster is None:
-                return Target(
-                    problem=Problem(Reason.RAY_CLUSTER_NOT_FOUND, f"waiting for RayCluster {namespace}/{name}")
-                )
-            if problem := cluster_problem(cluster):
+                message = f"waiting for RayCluster {namespace}/{name}, which is not there: is its name right?"
+                return Target(problem=Problem(Reason.RAY_CLUSTER_NOT_FOUND, message))
+            url = self._settings.dashboard_overrides.get(key)
+            if problem := (None if url else manager_problem(cluster)) or cluster_problem(cluster):
                 return Target(problem=problem, cluster=cluster)
-            if url := self._settings.dashboard_overrides.get(key):
+            if url:
                 return Target(dashboard_of(cluster, url), cluster=cluster)
             dashboard = await self._head(cluster)
         except KubeError as error:

@@ -9,7 +9,6 @@ from urllib.parse import SplitResult, urlsplit
 from rayjobwatch.model.access import NO_ACCESS, Access
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
-from rayjobwatch.model.text import clean_line
 
 DASHBOARD_PORT_NAME = "dashboard"
 _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
@@ -36,37 +35,6 @@ def head_service_name(cluster: Mapping[str, Any]) -> str:
     spec = (cluster.get("spec") or {}).get("headGroupSpec") or {}
     service = (spec.get("headService") or {}).get("metadata") or {}
     return status.get("serviceName") or service.get("name") or f"{cluster['metadata']['name']}-head-svc"
-
-
-def cluster_problem(cluster: Mapping[str, Any]) -> Problem | None:
-    """Return why a RayCluster's dashboard cannot be asked now, None when its head is up."""
-    name = cluster["metadata"]["name"]
-    conditions = _conditions(cluster)
-    if cluster["metadata"].get("deletionTimestamp"):
-        return Problem(Reason.RAY_CLUSTER_DELETING, f"RayCluster {name} is being deleted")
-    if (cluster.get("spec") or {}).get("suspend") or conditions.get("RayClusterSuspended", {}).get("status") == "True":
-        return Problem(Reason.RAY_CLUSTER_SUSPENDED, f"RayCluster {name} is suspended: waiting for it to be resumed")
-    status = cluster.get("status") or {}
-    head = conditions.get("HeadPodReady")
-    if head["status"] == "True" if head else status.get("state") == "ready":
-        return None
-    return Problem(
-        Reason.RAY_CLUSTER_NOT_READY, f"waiting for the head of RayCluster {name}: {_lacking(name, status, head)}"
-    )
-
-
-def _lacking(name: str, status: Mapping[str, Any], head: Mapping[str, str] | None) -> str:
-    if head:
-        said = ": ".join(part for part in (head.get("reason"), clean_line(head.get("message", ""), 200)) if part)
-        return f"HeadPodReady is {head['status']} ({said})"
-    if not status:
-        return f"it has no status yet; does KubeRay run, and does `kubectl describe raycluster {name}` show why not?"
-    return f"its state is {clean_line(str(status.get('state') or 'not said'), 64)}"
-
-
-def _conditions(cluster: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    items = (cluster.get("status") or {}).get("conditions") or []
-    return {item.get("type", ""): {"status": "", **item} for item in items}
 
 
 def service_url(service: Mapping[str, Any], cluster_domain: str) -> str | Problem:

@@ -15,6 +15,8 @@ LONGEST_OF_ALL = timedelta(minutes=10)
 # With the RayCluster its jobs are gone, and where we may not ask, waiting does not help.
 _HOPELESS = {
     Reason.RAY_CLUSTER_NOT_FOUND,
+    Reason.RAY_CLUSTER_MANAGED_ELSEWHERE,
+    Reason.RAY_CLUSTER_SUSPENDING,
     Reason.RAY_CLUSTER_SUSPENDED,
     Reason.RAY_CLUSTER_DELETING,
     Reason.DASHBOARD_URL_NOT_ALLOWED,

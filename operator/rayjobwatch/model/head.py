@@ -73,7 +73,7 @@ def head_place(
     name = head_pod_name(cluster)
     where = f"head Pod {cluster['metadata']['namespace']}/{name or '(none is named in status.head.podName)'}"
     if pod is None:
-        return Problem(Reason.HEAD_POD_NOT_FOUND, f"waiting for the {where} of RayCluster {_name(cluster)}")
+        return Problem(Reason.HEAD_POD_NOT_FOUND, f"waiting for the {where}, {_though_ready(cluster)}")
     owners = [owner.get("uid") for owner in pod["metadata"].get("ownerReferences") or []]
     if cluster["metadata"]["uid"] not in owners:
         return _foreign(f"{where} is not owned by RayCluster {_name(cluster)}")
@@ -88,6 +88,15 @@ def head_place(
         message = f"{where} has no port of the name that the head Service's targetPort gives"
         return Problem(Reason.DASHBOARD_PORT_NOT_FOUND, message)
     return status["podIP"], port
+
+
+def _though_ready(cluster: Mapping[str, Any]) -> str:
+    """Say what keeps KubeRay from taking note that a head is gone."""
+    services = f"`kubectl get service -l {CLUSTER_LABEL}={_name(cluster)},ray.io/node-type=head`"
+    return (
+        f"which is not there although RayCluster {_name(cluster)} says that its head is ready: if that stays so, see "
+        f"whether {services} shows a second head Service, which stops KubeRay, and delete it"
+    )
 
 
 def _port_in(service: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None:
