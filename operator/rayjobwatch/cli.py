@@ -47,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
         help="dashboard of a RayCluster whose Service cannot be reached from here; may be given several times",
     )
     run.add_argument(
+        "--use-kubernetes-proxy",
+        action="store_true",
+        help="ask the dashboards of RayClusters through the API server, with the kubeconfig's credentials, where their "
+        "Services cannot be reached from here; needs services/proxy, see manifests/proxy (default: directly)",
+    )
+    run.add_argument(
         "--allow-dashboard-url",
         action="append",
         default=[],
@@ -107,6 +113,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         namespaces=tuple(options.namespace),
         dashboard_overrides=dict(options.dashboard_override),
         allowed_dashboard_urls=tuple(options.allow_dashboard_url),
+        use_kubernetes_proxy=options.use_kubernetes_proxy,
         cluster_domain=options.cluster_domain,
         health_port=options.health_port,
     )

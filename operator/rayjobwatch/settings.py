@@ -15,6 +15,7 @@ class Settings:
     namespaces: namespaces to watch; empty: all.
     dashboard_overrides: dashboard URL of RayClusters that cannot be reached by their Service, by (namespace, name).
     allowed_dashboard_urls: patterns that admit a `spec.dashboard.url` (see `model.dashboard.is_allowed`).
+    use_kubernetes_proxy: ask the dashboards of RayClusters through the API server, but for those with an override.
     cluster_domain: domain of the cluster's Services.
     health_port: port of /healthz; 0: none.
     """
@@ -23,5 +24,6 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     dashboard_overrides: Mapping[ClusterKey, str] = field(default_factory=dict)
     allowed_dashboard_urls: tuple[str, ...] = ()
+    use_kubernetes_proxy: bool = False
     cluster_domain: str = "cluster.local"
     health_port: int = 0

@@ -154,7 +154,7 @@ def test_explain_tells_what_every_field_of_spec_means(control_plane: ControlPlan
         assert len(described.split()) > 8, field
 
 
-@pytest.mark.parametrize("folder", ["base", "rbac", "samples"])
+@pytest.mark.parametrize("folder", ["base", "rbac", "proxy", "samples"])
 def test_the_manifests_are_accepted_by_the_api_server(
     control_plane: ControlPlane, installed: Path, folder: str
 ) -> None:

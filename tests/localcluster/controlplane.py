@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tests.localcluster.binaries import Binaries, ensure_binaries
 from tests.localcluster.cache import say
+from tests.localcluster.egress import PodNetwork, configuration
 from tests.localcluster.kubectl import Cluster, write_kubeconfig
 from tests.localcluster.processes import LOOPBACK, ClusterError, Guarded, clean_environment, free_ports, wait_for
 
@@ -106,6 +107,14 @@ class ControlPlane(Cluster):
         with (self.directory / "audit.log").open("rb") as lines:
             return [event for line in lines if line.endswith(b"\n") and where(event := json.loads(line))]
 
+    def pod_network(self) -> PodNetwork:
+        """Return what leads to the addresses of Pods when this API server proxies to them; still to be entered."""
+        return PodNetwork(self._egress)
+
+    @property
+    def _egress(self) -> Path:
+        return self.directory / "egress.sock"
+
     def _start_once(self, binaries: Binaries) -> None:
         etcd, apiserver = free_ports(2)
         self._ports = etcd, apiserver
@@ -132,6 +141,7 @@ class ControlPlane(Cluster):
         token = secrets.token_hex(16)
         (self.directory / "tokens.csv").write_text(f"{token},{ADMIN},{ADMIN},system:masters\n")
         (self.directory / "audit-policy.json").write_text(json.dumps(_audit_policy(self._readers)))
+        (self.directory / "egress.json").write_text(configuration(self._egress))
         (self.directory / "service-account.key").write_text(_private_key())
         return token
 
@@ -172,6 +182,7 @@ class ControlPlane(Cluster):
             "--service-cluster-ip-range=10.96.0.0/16",
             *(f"--audit-policy-file={directory / 'audit-policy.json'}", f"--audit-log-path={directory / 'audit.log'}"),
             f"--audit-log-maxsize={AUDIT_LOG_MEGABYTES}",
+            f"--egress-selector-config-file={directory / 'egress.json'}",
         ]
 
     def _controller_manager_flags(self) -> list[str]:
@@ -207,6 +218,10 @@ class ExistingCluster(ControlPlane):
     def kill_apiserver(self) -> None:
         """Refuse."""
         raise ClusterError("the API server of KUBECONFIG is not ours to kill")
+
+    def pod_network(self) -> PodNetwork:
+        """Refuse: its Pods' network is its own."""
+        raise ClusterError("the cluster in KUBECONFIG has Pods of its own: unset it to use a control plane of our own")
 
     def audit_events(self, where: Callable[[dict[str, Any]], bool] = lambda _: True) -> list[dict[str, Any]]:
         """Refuse: nobody says where an existing cluster keeps its audit log, or whether it has one."""

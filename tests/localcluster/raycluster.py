@@ -42,8 +42,7 @@ def manifest(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
 
 def head_service_manifest(namespace: str, name: str, uid: str, *, dashboard_port: bool = True) -> dict[str, Any]:
     """Return the headless head Service that the operator makes for the RayCluster with that uid, which owns it."""
-    selector = {"ray.io/cluster": name, "ray.io/identifier": f"{name}-head", "ray.io/node-type": "head"}
-    selector |= {"app.kubernetes.io/created-by": "kuberay-operator", "app.kubernetes.io/name": "kuberay"}
+    selector = _head_labels(name)
     ports = [
         {"name": port, "port": number, "targetPort": number, "protocol": "TCP", "appProtocol": "tcp"}
         for port, number in PORTS.items()
@@ -102,12 +101,11 @@ def create_head_pod(cluster: Cluster, namespace: str, name: str, pod: str, *, ip
     """Create a head Pod that the RayCluster owns, and say that it runs at that address; nothing does."""
     uid = cluster.get("raycluster", name, "-n", namespace)["metadata"]["uid"]
     owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": uid, "controller": True}
-    labels = {"ray.io/cluster": name, "ray.io/node-type": "head", "ray.io/identifier": f"{name}-head"}
     container = {"name": "ray-head", "image": f"rayproject/ray:{RAY_VERSION}"}
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": pod, "namespace": namespace, "labels": labels, "ownerReferences": [owner]},
+        "metadata": {"name": pod, "namespace": namespace, "labels": _head_labels(name), "ownerReferences": [owner]},
         "spec": {"containers": [container], "automountServiceAccountToken": False},
     }
     account = ("get", "serviceaccount", "default", "-n", namespace)
@@ -193,6 +191,12 @@ def _now() -> str:
 def _lost_head(name: str) -> dict[str, str | None]:
     """Return the head's part of a status without a running head pod: a merge patch takes the rest away."""
     return {"serviceName": _head_service_name(name), "podIP": None, "podName": None, "serviceIP": None}
+
+
+def _head_labels(name: str) -> dict[str, str]:
+    """Return the labels of the head Pod, all of which the head Service selects by."""
+    labels = {"ray.io/cluster": name, "ray.io/identifier": f"{name}-head", "ray.io/node-type": "head"}
+    return labels | {"app.kubernetes.io/created-by": "kuberay-operator", "app.kubernetes.io/name": "kuberay"}
 
 
 def _head_service_name(name: str) -> str:

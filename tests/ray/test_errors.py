@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rayjobwatch.ray import ClientError, StreamLimitError, ThrottledError
+from rayjobwatch.ray import ClientError, NotFoundError, ProxyError, StreamLimitError, ThrottledError
 from tests.ray import faults
 from tests.ray.flavours import Caller, error_of, make_client, read_until_error
 
@@ -114,6 +114,43 @@ async def test_a_servers_number_is_kept_and_its_traceback_is_not_shown(
     assert error.status_code == status
     assert "Traceback" not in str(error)
     assert "/home/ray" not in str(error)
+
+
+def refusal(status: int, message: str) -> Behaviour:
+    """Return the answer of Kubernetes' API server when its proxy does not hand a request on."""
+    body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
+    return faults.answer(status, json.dumps(body | {"code": status}), Content_Type="application/json")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+@pytest.mark.parametrize("name", [name for name in CALLS if not name.endswith("tail_job_logs")])
+async def test_a_proxy_that_does_not_reach_ray_says_nothing_of_jobs(
+    fake: FakeDashboard, client: Caller, name: str, status: int
+) -> None:
+    # Even in Ray's own words: that a job is gone is Ray's alone to say.
+    misbehave(fake, refusal(status, f"Job j does not exist; token={SECRET}"))
+    error = await error_of(CALLS[name](client))
+    assert isinstance(error, ProxyError)
+    assert error.status_code == status
+    assert "Job j does not exist" in str(error)
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize("protocol", ["auto", "websocket", "http"])
+async def test_a_tail_behind_a_proxy_that_does_not_reach_ray_ends_in_its_words(
+    fake: FakeDashboard, client: Caller, protocol: str
+) -> None:
+    fake.add_job("j", b"x\n", "RUNNING")
+    for path in ("/api/jobs/j/logs.*", "/api/v0/logs/.*"):
+        fake.on("GET", path, refusal(404, "Job j does not exist"))
+    error = await error_of(client.tail_job_logs("j", reconnect=0.3, protocol=protocol))
+    assert not isinstance(error, NotFoundError)
+    assert error.status_code == 404
+
+
+async def test_a_health_check_that_a_proxy_answers_is_none(fake: FakeDashboard, client: Caller) -> None:
+    misbehave(fake, refusal(503, "no endpoints available"))
+    assert isinstance(await error_of(client.is_healthy()), ProxyError)
 
 
 @pytest.mark.requirement("E-06", "L-07")

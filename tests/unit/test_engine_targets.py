@@ -6,8 +6,10 @@ from typing import Any, cast
 import pytest
 
 from rayjobwatch.engine.objects import Objects, cluster_part
-from rayjobwatch.engine.targets import DOUBT_SECONDS, RETRY_SECONDS, Targets
+from rayjobwatch.engine.targets import DOUBT_SECONDS, RELAY_SECONDS, RETRY_SECONDS, Targets
 from rayjobwatch.kube.client import PODS, RAY_CLUSTERS, Body, KubeClient, KubeError, Resource
+from rayjobwatch.model.access import Access, Relay
+from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import Settings
 
@@ -170,6 +172,48 @@ async def test_a_known_dashboard_is_kept_while_the_api_server_is_away() -> None:
     await finding.find("ml", SPEC)
     now[0], server.is_away = DOUBT_SECONDS, True
     assert (await finding.find("ml", SPEC, in_doubt=True)).dashboard is not None
+
+
+class Relaying(Services):
+    """One that hands requests on, too, with the token that it has now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relays = [Relay("Bearer one")]
+
+    def service_proxy(self, namespace: str, service: str, port: str) -> tuple[str, None]:
+        return f"https://kube/{namespace}/{service}:{port}", None
+
+    async def relay(self, refused: Relay | None = None) -> Relay:
+        if refused == self.relays[0] and len(self.relays) > 1:
+            del self.relays[0]
+        return self.relays[0]
+
+
+async def test_a_dashboard_behind_the_api_server_has_neither_pod_nor_agent_and_is_asked_with_what_holds_now() -> None:
+    server = Relaying()
+    server.relays.append(Relay("Bearer two"))
+    settings = Settings(use_kubernetes_proxy=True)
+    finding = Targets(cast("KubeClient", server), clusters(cluster("ready")), settings, lambda: 0.0)
+    first = await finding.find("ml", SPEC)
+    assert first.dashboard == Dashboard(
+        "https://kube/ml/shared-head-svc:dashboard", "u1", access=Access(relay=Relay("Bearer one")), relayed=True
+    )
+    assert first.seconds(in_doubt=False) == RELAY_SECONDS
+    second = await finding.find("ml", SPEC, refused=first.dashboard.access)
+    assert second.dashboard
+    assert second.dashboard.access.relay == Relay("Bearer two")
+
+
+async def test_an_override_and_a_dashboards_own_url_are_asked_directly() -> None:
+    overrides = {("ml", "shared"): "http://127.0.0.1:8265"}
+    settings = Settings(dashboard_overrides=overrides, allowed_dashboard_urls=("*",), use_kubernetes_proxy=True)
+    finding = Targets(cast("KubeClient", Relaying()), clusters(cluster("ready")), settings, lambda: 0.0)
+    by_url = WatchSpec.model_validate({"dashboard": {"url": "http://ray.example.com"}, "jobs": {"ids": ["a"]}})
+    for spec, url in ((SPEC, "http://127.0.0.1:8265"), (by_url, "http://ray.example.com")):
+        found = (await finding.find("ml", spec)).dashboard
+        assert found
+        assert (found.url, found.relayed, found.access.relay) == (url, False, None)
 
 
 async def test_a_cluster_that_no_stream_tells_of_is_found_all_the_same() -> None:

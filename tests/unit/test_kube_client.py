@@ -117,18 +117,19 @@ async def test_a_watch_is_deleted_only_as_it_is_known(server: Server, client: Ku
     assert caught.value.status == 409
 
 
+def write_kubeconfig(path: Path, server: str, token: str) -> None:
+    one: dict[str, Any] = {"clusters": [{"name": "c", "cluster": {"server": server}}], "current-context": "x"}
+    one["users"] = [{"name": "u", "user": {"token": token}}]
+    one["contexts"] = [{"name": "x", "context": {"cluster": "c", "user": "u"}}]
+    path.write_text(json.dumps(one))
+
+
 async def test_an_expired_token_is_read_anew_from_the_kubeconfig(server: Server, tmp_path: Path) -> None:
     kubeconfig = tmp_path / "kubeconfig"
 
-    def write(token: str) -> None:
-        one: dict[str, Any] = {"clusters": [{"name": "c", "cluster": {"server": server.url}}], "current-context": "x"}
-        one["users"] = [{"name": "u", "user": {"token": token}}]
-        one["contexts"] = [{"name": "x", "context": {"cluster": "c", "user": "u"}}]
-        kubeconfig.write_text(json.dumps(one))
-
-    write("old")
+    write_kubeconfig(kubeconfig, server.url, "old")
     async with KubeClient(await load_configuration(kubeconfig), kubeconfig) as client:
-        write("new")
+        write_kubeconfig(kubeconfig, server.url, "new")
         server.answers = [(401, "{}"), (200, '{"a": 1}')]
         assert await client.get(RAY_CLUSTERS, "ml", "a") == {"a": 1}
     assert server.tokens == ["Bearer old", "Bearer new"]
@@ -198,6 +199,44 @@ async def test_an_api_server_that_is_silent_is_an_error_in_time(monkeypatch: pyt
         async with asyncio.timeout(5):
             await left.wait()
     assert caught.value.reason == "TimeoutError"
+
+
+@pytest.mark.parametrize(
+    ("server", "name", "url", "place"),
+    [
+        ("https://10.0.0.1:6443", None, "https://10.0.0.1:6443", None),
+        ("https://rancher.example.com/k8s/c-1/", None, "https://rancher.example.com/k8s/c-1", None),
+        ("https://127.0.0.1:9443", "kubernetes", "https://kubernetes:9443", ("127.0.0.1", 9443)),
+        ("https://api.example.com/x", "kube", "https://kube:443/x", ("api.example.com", 443)),
+    ],
+)
+async def test_a_services_proxy_is_below_the_api_servers_url(
+    server: str, name: str | None, url: str, place: tuple[str, int] | None
+) -> None:
+    async with KubeClient(Configuration(host=server, tls_server_name=name)) as client:
+        path = "/api/v1/namespaces/ml/services/shared-head-svc:dashboard/proxy"
+        assert client.service_proxy("ml", "shared-head-svc", "dashboard") == (f"{url}{path}", place)
+
+
+async def test_what_requests_are_handed_on_with_is_renewed_when_it_is_refused_but_not_again_and_again(
+    tmp_path: Path,
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    write_kubeconfig(kubeconfig, "https://127.0.0.1:1", "one")
+    async with KubeClient(await load_configuration(kubeconfig), kubeconfig) as client:
+        first = await client.relay()
+        assert first.authorization == "Bearer one"
+        assert first.tls is not None
+        assert "one" not in repr(first)
+        write_kubeconfig(kubeconfig, "https://127.0.0.1:1", "two")
+        assert await client.relay() == first
+        second = await client.relay(first)
+        assert second.authorization == "Bearer two"
+        write_kubeconfig(kubeconfig, "https://127.0.0.1:1", "three")
+        assert await client.relay(first) == await client.relay(second) == second
+        client._renewed -= kube.RENEW_SECONDS
+        assert (await client.relay(first)) == second
+        assert (await client.relay(second)).authorization == "Bearer three"
 
 
 async def test_credentials_that_cannot_be_read_are_an_error_like_any_other() -> None:

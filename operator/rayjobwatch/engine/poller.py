@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rayjobwatch.engine.choices import Choices
-from rayjobwatch.engine.rows import problem_of
+from rayjobwatch.engine.rows import is_refusal, problem_of
 from rayjobwatch.model import pace
 from rayjobwatch.model.observation import Problem
-from rayjobwatch.model.reasons import Reason
 from rayjobwatch.ray import AsyncRayClient, ClientError, JobDetails, NotFoundError, RayVersion
 
 FAILURES_TO_UNREACHABLE = 3
@@ -124,7 +123,7 @@ class Poller:
         try:
             self.heard = await self._ask(ids)
         except ClientError as error:
-            self._failed(problem_of(self._client.base_url, error))
+            self._failed(problem_of(self._client.base_url, error), refused=is_refusal(error))
         else:
             self._failures = 0
             self.unreachable, self.refused = None, False
@@ -190,9 +189,9 @@ class Poller:
         except NotFoundError:
             return None
 
-    def _failed(self, problem: Problem) -> None:
+    def _failed(self, problem: Problem, *, refused: bool) -> None:
         self._failures += 1
-        self.refused = problem.reason is Reason.UNAUTHORIZED
+        self.refused = refused
         if self.heard is None or self._failures >= FAILURES_TO_UNREACHABLE:
             self.unreachable = problem
 

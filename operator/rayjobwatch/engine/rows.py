@@ -5,7 +5,7 @@ from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.text import clean_line
 from rayjobwatch.model.times import from_milliseconds
-from rayjobwatch.ray import ClientError, JobDetails, RayVersion
+from rayjobwatch.ray import AuthenticationError, ClientError, JobDetails, ProxyError, RayVersion
 
 _REASONS = {
     401: Reason.UNAUTHORIZED,
@@ -52,5 +52,14 @@ def _int32(code: int | None) -> int | None:
 
 def problem_of(url: str, error: ClientError) -> Problem:
     """Say why a dashboard cannot be used, from the error of asking it."""
-    reason = _REASONS.get(error.status_code, Reason.DASHBOARD_ERROR)
-    return Problem(reason, clean_line(f"waiting for the Ray dashboard at {url}: {error}"))
+    message = f"waiting for the Ray dashboard at {url}: {error}"
+    if isinstance(error, ProxyError):
+        reason = Reason.FORBIDDEN if error.status_code in (401, 403) else Reason.DASHBOARD_UNREACHABLE
+        remedy = "; grant the controller services/proxy there (manifests/proxy)" if error.status_code == 403 else ""
+        return Problem(reason, clean_line(message + remedy))
+    return Problem(_REASONS.get(error.status_code, Reason.DASHBOARD_ERROR), clean_line(message))
+
+
+def is_refusal(error: ClientError) -> bool:
+    """Whether other credentials may help: Ray does not take the token, or the API server not what it is asked with."""
+    return isinstance(error, AuthenticationError) or (isinstance(error, ProxyError) and error.status_code == 401)

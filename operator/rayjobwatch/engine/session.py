@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.choices import Choices
 from rayjobwatch.engine.cleanups import CleanUps
-from rayjobwatch.engine.credentials import trusting
 from rayjobwatch.engine.failedtasks import Failed, FailedTasks
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
@@ -16,14 +15,13 @@ from rayjobwatch.engine.poller import OpenJob, Poller
 from rayjobwatch.engine.rows import row_of, session_of
 from rayjobwatch.engine.stops import Ask, Stops
 from rayjobwatch.engine.turns import Turns
+from rayjobwatch.engine.ways import client_for
 from rayjobwatch.model.access import Access
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.lens import NO_LENS, Lens
 from rayjobwatch.model.observation import Cluster, Listing, Problem
 from rayjobwatch.model.selector import Selector
-from rayjobwatch.ray import AsyncRayClient, JobDetails
-
-TIMEOUT = {"connect": 3.0, "read": 10.0}
+from rayjobwatch.ray import JobDetails
 
 
 class ClusterSession:
@@ -45,16 +43,7 @@ class ClusterSession:
         self._news = news
         self._moved = moved
         self._open: dict[WatchKey, Mapping[str, OpenJob]] = {}
-        access = dashboard.access
-        client = AsyncRayClient(
-            dashboard.url,
-            access.token or None,
-            timeout=TIMEOUT,
-            agents=self._may_ask_agent,
-            verify=trusting(access.ca) if access.ca else True,
-            connect_to=dashboard.place,
-        )
-        self.client = client
+        self.client = client = client_for(dashboard, self._may_ask_agent)
         self._choices = Choices()
         self._poller = Poller(client, self._open_jobs, self._choices, self._heard)
         self._logs = Logs(client, self.job, self._log_told, first_readings)

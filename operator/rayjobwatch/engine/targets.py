@@ -10,6 +10,7 @@ from rayjobwatch.engine.objects import Objects
 from rayjobwatch.kube.client import PODS, RAY_CLUSTERS, SERVICES, Body, KubeClient, KubeError
 from rayjobwatch.model.access import Access, Account, SecretKey, ca_source, refusal, token_source
 from rayjobwatch.model.dashboard import (
+    DASHBOARD_PORT_NAME,
     Dashboard,
     dashboard_of,
     head_service_name,
@@ -23,6 +24,8 @@ from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.settings import ClusterKey, Settings
 
+# Credentials of the API server are renewed by whoever gave them, some minutes before the old ones end.
+RELAY_SECONDS = 120.0
 # A RayCluster's events tell when to look again; these are for what no event tells of.
 DOUBT_SECONDS = 60.0
 RETRY_SECONDS = 10.0
@@ -123,8 +126,10 @@ class Targets:
         ca = await self._credentials.ca(ca_source(namespace, spec))
         if problem := token.problem or ca.problem:
             return replace(target, dashboard=None, problem=problem)
-        dashboard = replace(target.dashboard, access=Access(token.text, ca.text))
-        return replace(target, dashboard=dashboard, token_source=source, again=min(token.again, ca.again))
+        relay = await self._client.relay(refused.relay if refused else None) if target.dashboard.relayed else None
+        dashboard = replace(target.dashboard, access=Access(token.text, ca.text, relay))
+        again = min(token.again, ca.again, RELAY_SECONDS if relay else math.inf)
+        return replace(target, dashboard=dashboard, token_source=source, again=again)
 
     async def _located(self, namespace: str, spec: WatchSpec, *, in_doubt: bool) -> Target:
         if spec.dashboard:
@@ -196,6 +201,10 @@ class Targets:
         url = service_url(service, self._settings.cluster_domain)
         if isinstance(url, Problem):
             return url
+        if self._settings.use_kubernetes_proxy:
+            # The API server finds the Pod, and takes none but one of this namespace at that Pod's own address.
+            proxy, server = self._client.service_proxy(namespace, name, DASHBOARD_PORT_NAME)
+            return Dashboard(proxy, cluster["metadata"]["uid"], place=server, relayed=True)
         pod_name = head_pod_name(cluster)
         pod = await self._client.get(PODS, namespace, pod_name) if pod_name else None
         place = head_place(cluster, service, pod)

@@ -7,19 +7,24 @@ import asyncio
 import json
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
+from rayjobwatch.model.access import Relay
+
 FIELD_MANAGER = "rayjobwatch"
 REQUEST_SECONDS = 30.0
 PAGE_ITEMS = 500
+# What was refused was perhaps refused by somebody behind the API server: no plugin is run for that again and again.
+RENEW_SECONDS = 60.0
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 
 Body = dict[str, Any]
@@ -99,6 +104,7 @@ class KubeClient:
         configuration.client_session_kwargs = {"trust_env": False}
         self._api = ApiClient(configuration)
         self._kubeconfig = kubeconfig
+        self._renewed = float("-inf")
 
     async def __aenter__(self) -> Self:
         return self
@@ -164,15 +170,51 @@ class KubeClient:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         await self._request("DELETE", resource.path(namespace, name), body=options)
 
+    def service_proxy(self, namespace: str, service: str, port: str) -> tuple[str, tuple[str, int] | None]:
+        """Return the URL of a Service's port behind the API server, and where to connect to in the place of its host.
+
+        The latter is not None where the kubeconfig gives the server's certificate a name of its own.
+        """
+        configuration = self._api.configuration
+        url, place = configuration.host.rstrip("/"), None
+        if name := configuration.tls_server_name:
+            parts = urlsplit(url)
+            place = parts.hostname or "", parts.port or 443
+            url = parts._replace(netloc=f"{name}:{place[1]}").geturl()
+        return f"{url}{SERVICES.path(namespace)}/{service}:{port}/proxy", place
+
+    async def relay(self, refused: Relay | None = None) -> Relay:
+        """Return with what the API server hands requests on, renewed where `refused` is what there is.
+
+        Raises `KubeError` where there are no credentials.
+        """
+        relay = await self._relay()
+        if relay == refused and time.monotonic() - self._renewed > RENEW_SECONDS:
+            await self._renew()
+            relay = await self._relay()
+        return relay
+
+    async def _relay(self) -> Relay:
+        configuration = self._api.configuration
+        try:
+            header = await configuration.get_api_key_with_prefix("BearerToken") or ""
+        except ConfigException as error:
+            raise KubeError(0, "Configuration", f"no credentials for the API server: {error}") from None
+        return Relay(header, self._api.rest_client.ssl_context, configuration.proxy or None)
+
+    async def _renew(self) -> None:
+        """Read the token anew: nothing renews that of a kubeconfig by itself."""
+        self._renewed = time.monotonic()
+        fresh = await load_configuration(self._kubeconfig)
+        self._api.configuration.api_key = fresh.api_key
+
     async def _request(self, method: str, path: str, **more: Any) -> Body:
         try:
             return await self._exchange(method, path, **more)
         except KubeError as error:
             if error.status != 401:
                 raise
-        # The token has expired, and nothing renews that of a kubeconfig by itself.
-        fresh = await load_configuration(self._kubeconfig)
-        self._api.configuration.api_key = fresh.api_key
+        await self._renew()
         return await self._exchange(method, path, **more)
 
     async def _exchange(

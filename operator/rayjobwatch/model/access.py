@@ -5,11 +5,14 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.spec import WatchSpec
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 KUBERAY_TOKEN_KEY = "auth_token"  # noqa: S105 - a name
 # A RayCluster of KubeRay's Kubernetes token mode is asked as this ServiceAccount of its own namespace, never as the
@@ -21,11 +24,27 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """With what the API server is asked to hand on what a dashboard is asked. `repr` shows no secret.
+
+    authorization: the header, empty where a client certificate in `tls` speaks for us.  proxy: URL of an HTTP proxy.
+    """
+
+    authorization: str = field(default="", repr=False)
+    tls: "SSLContext | None" = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
-    """A token and the PEM of a CA for one dashboard, each empty where there is none. `repr` shows neither."""
+    """A token and the PEM of a CA for one dashboard, each empty where there is none. `repr` shows neither.
+
+    relay: where it is asked through the API server.
+    """
 
     token: str = field(default="", repr=False)
     ca: str = field(default="", repr=False)
+    relay: Relay | None = None
 
 
 NO_ACCESS = Access()

@@ -19,7 +19,7 @@ class Dashboard:
     """A dashboard that may be asked, and with what: who has not the same may not see what it answers.
 
     `place` is where to connect to, whatever the name in `url` leads to (None: there). `agent_host` is the only host
-    whose Ray agent may be asked (empty: none).
+    whose Ray agent may be asked (empty: none). `relayed`: the API server hands on what it is asked.
     """
 
     url: str
@@ -27,6 +27,7 @@ class Dashboard:
     agent_host: str = ""
     access: Access = NO_ACCESS
     place: tuple[str, int] | None = None
+    relayed: bool = False
 
 
 def head_service_name(cluster: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rayjobwatch.ray.errors import JobStateError as JobStateError
     from rayjobwatch.ray.errors import MissingPackageError as MissingPackageError
     from rayjobwatch.ray.errors import NotFoundError as NotFoundError
+    from rayjobwatch.ray.errors import ProxyError as ProxyError
     from rayjobwatch.ray.errors import RefusedError as RefusedError
     from rayjobwatch.ray.errors import RequestTimeoutError as RequestTimeoutError
     from rayjobwatch.ray.errors import ServerError as ServerError
@@ -64,6 +65,7 @@ _HOMES = {
         "JobStateError",
         "MissingPackageError",
         "NotFoundError",
+        "ProxyError",
         "RefusedError",
         "RequestTimeoutError",
         "ServerError",

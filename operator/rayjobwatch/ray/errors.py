@@ -11,6 +11,7 @@ ClientError                     status_code (also `status`), one printable line,
 ├── ThrottledError            * 429  the server asked to slow down: `retry_after` in seconds, if it said so
 ├── ServerError               * 500  the server failed (its own 5xx is kept), or its answer makes no sense; a 404
 │   │                                that is not Ray's own keeps its number: something else answers there
+│   ├── ProxyError            * as answered: a proxy that is to hand the request on to Ray says why it did not
 │   └── MissingPackageError     500  what the call needs is not installed: the message names the package
 └── UnavailableError          * 503  refused, unreachable, reset or closed in the middle
     ├── TailEndedError        * 503  the server ended a log tail before the log's end
@@ -124,6 +125,10 @@ class ServerError(ClientError):
     """The server failed, or answered something that is not Ray's."""
 
     transient = True
+
+
+class ProxyError(ServerError):
+    """A proxy answered in Ray's place, in the words of Kubernetes' API server: it says nothing of Ray or its jobs."""
 
 
 class MissingPackageError(ServerError):

@@ -28,12 +28,13 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
-from rayjobwatch.ray.errors import ClientError, NotFoundError, ServerError, answer_error
+from rayjobwatch.ray.errors import ClientError, NotFoundError, ProxyError, ServerError, answer_error
 
 T = TypeVar("T")
 EffectT = TypeVar("EffectT")
 
 LARGEST_LIST: Final = 64 << 20
+_LARGEST_REFUSAL: Final = 1 << 16
 _MISSING: Final = re.compile(rb"\b(?:Job|Package) \S{1,200} does not exist")  # in the words of Ray 2.9 to 2.60
 
 
@@ -152,11 +153,27 @@ def json_of(response: Response, operation: str) -> Any:
 
 def is_missing(response: Response) -> bool:
     """Whether Ray says that there is no such thing. Its proxies, and whatever comes to stand there, answer 404 too."""
-    return response.status == 404 and _MISSING.search(response.body[:2000]) is not None
+    is_told = response.status == 404 and _MISSING.search(response.body[:2000]) is not None
+    return is_told and proxy_message(response) is None
+
+
+def proxy_message(response: Response) -> str | None:
+    """Return what Kubernetes' API server says that was to hand a request on to Ray; None where it handed it on."""
+    if response.status < 400 or b'"Status"' not in response.body[:_LARGEST_REFUSAL]:
+        return None
+    try:
+        said = json.loads(response.body[:_LARGEST_REFUSAL])
+    except (ValueError, RecursionError):
+        return None
+    is_status = isinstance(said, dict) and (said.get("kind"), said.get("apiVersion")) == ("Status", "v1")
+    return str(said.get("message") or said.get("reason") or "") if is_status else None
 
 
 def error_of(response: Response, operation: str, reason: str = "") -> ClientError:
     """Translate an unwanted answer."""
+    if (said := proxy_message(response)) is not None:
+        message = f"{operation}: the proxy before Ray answers (HTTP {response.status}): {said}"
+        return ProxyError(message, status_code=response.status)
     if is_missing(response):
         return NotFoundError(f"{operation}: not found")
     return answer_error(response.status, operation, retry_after=response.headers.get("retry-after"), reason=reason)

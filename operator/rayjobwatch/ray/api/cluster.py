@@ -8,7 +8,16 @@ from typing import Any, Final, Generic, TypeVar
 from rayjobwatch.ray.api.records import RayVersion, Record, version_of
 from rayjobwatch.ray.errors import InvalidInputError, NotFoundError, ServerError, last_line
 from rayjobwatch.ray.inputs import check_count, check_id
-from rayjobwatch.ray.plan import LARGEST_LIST, Plan, Request, Response, error_of, fetch_json, json_of
+from rayjobwatch.ray.plan import (
+    LARGEST_LIST,
+    Plan,
+    Request,
+    Response,
+    error_of,
+    fetch_json,
+    json_of,
+    proxy_message,
+)
 
 MOST_ROWS: Final = 10_000
 Filter = tuple[str, str, Any]
@@ -243,6 +252,6 @@ def camel_case(name: str) -> str:
 def is_healthy() -> Plan[bool]:
     """Ask whether the dashboard reaches the cluster's control store."""
     response: Response = yield Request(operation="is_healthy", path="/api/gcs_healthz")
-    if response.status not in {200, 503}:
+    if response.status not in {200, 503} or proxy_message(response) is not None:
         raise error_of(response, "is_healthy")
     return response.status == 200
