@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 SOURCES := operator tests
 
-.PHONY: help demo test test-slow unit check lint format bench bench-scale requirements test-oldest lock clean
+.PHONY: help demo test test-slow unit check lint format bench bench-scale faults requirements test-oldest lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ bench: $(READY) ## Measure the digest of logs, the Ray client beside Ray's own, 
 bench-scale: $(READY) ## Measure the controller among many jobs (ARGS="moving --jobs 100"; ARGS=--help).
 	@$(BIN)/python -m tests.localcluster prepare
 	@$(BIN)/python -m tests.bench.scale $(ARGS)
+
+faults: $(READY) ## Have many things go wrong and look for what is told wrong (SEED=7 ARGS="--seeds 20 --side-by-side 3").
+	@$(BIN)/python -m tests.localcluster prepare
+	@$(BIN)/python -m tests.faults $(or $(SEED),1) $(ARGS)
 
 requirements: $(READY) ## Show which test checks which requirement of the Ray client.
 	@$(BIN)/python -m tests.requirements

@@ -28,6 +28,11 @@ def _state(*seen: Observation) -> JobState:
     return folded(*seen).jobs["a"].state
 
 
+def _at(seconds: float, seen: Observation) -> Observation:
+    """Return `seen` as it is still what is known at `seconds`."""
+    return replace(seen, now=at(seconds))
+
+
 def _printing(seen: Observation, seconds: float) -> Observation:
     """Return `seen` with a log whose last line came at `seconds`."""
     return replace(seen, last_lines={"a": at(seconds)})
@@ -176,10 +181,17 @@ ENDED_OTHERWISE = row("FAILED", error_type="JOB_ENTRYPOINT_COMMAND_ERROR")
         ([heard(600, DIED), heard(603, row()), heard(640, DIED)], "Running"),
         ([heard(600, DIED), _printing(heard(640, DIED), 620)], "Running"),
         ([heard(600, DIED), _printing(heard(640, DIED), 605)], "Failed"),
+        ([heard(600, DIED), _printing(_at(645, heard(602, DIED)), 644)], "Running"),
+        ([heard(600, DIED), _at(645, heard(602, DIED))], "Running"),
+        ([heard(600, DIED), heard(-3600, DIED)], "Running"),
+        ([heard(600, DIED), heard(-3600, DIED), heard(-3600 + UNCERTAIN, DIED)], "Failed"),
+        ([heard(600, DIED), _printing(heard(600 + UNCERTAIN, DIED), 9000)], "Failed"),
         ([heard(600, ENDED_OTHERWISE)], "Failed"),
     ],
     ids=["at first", "held back", "held back long enough", "the dashboard hangs", "hangs, and it went on",
          "hangs, and it died", "went on", "went on and ended well", "anew", "its log moves", "its log is still",
+         "its log moves, the dashboard hangs", "the dashboard hangs, no listing is fresh", "a clock was set back",
+         "a clock was set back long enough ago", "a line from the future",
          "another failure"],
 )  # fmt: skip
 def test_a_dead_supervisor_is_held_back_until_the_table_has_shown_it_for_long(

@@ -127,6 +127,8 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
             facts, state=state, ending_since=None, ending=None, running_since=_running_since(job, state, seen)
         )
     since = job.ending_since or seen.now
+    if row.error_type in UNCERTAIN_ERRORS:
+        since = min(since, seen.now)  # after a clock was set back it is waited for anew
     ending = replace(facts, ending_since=since, ending=row)
     if _is_held_back(since, row, listing, seen):
         return replace(ending, state=job.state if job.seen else JobState.PENDING)
@@ -160,9 +162,10 @@ def _running_since(job: Job, state: JobState, seen: Observation) -> datetime | N
 def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observation) -> bool:
     """Whether a row that is terminal `since` is not believed yet, or its log's last lines are still awaited."""
     if row.error_type in UNCERTAIN_ERRORS:
-        # Only a listing of later on confirms it. A clock may have been set back.
-        alive = max(since, seen.last_lines.get(row.id, since))
-        return -UNCERTAIN_GRACE <= listing.time - alive < UNCERTAIN_GRACE
+        # Only a listing of later on confirms it: not that of before the dashboard hung, while the log goes on.
+        last = seen.last_lines.get(row.id, since)
+        alive = last if since < last <= seen.now else since
+        return listing.time - alive < UNCERTAIN_GRACE
     if row.id not in seen.complete_logs and _is_within(since, seen.now, DRAIN_GRACE):
         return True
     return _is_within(since, seen.now, TASKS_GRACE) and awaits_tasks(row, seen)

@@ -56,9 +56,9 @@ class Arena:
         self._objects = contender.path(NAMESPACE)
         self._program: Program | None = None
 
-    async def start(self, *arguments: str) -> float:
+    async def start(self, *arguments: str, patience: float = QUIET_SECONDS) -> float:
         """Start the contender once the machine is quiet; return when, without waiting for anything."""
-        busy = await asyncio.to_thread(usage.wait_until_quiet, QUIET_SECONDS)
+        busy = await asyncio.to_thread(usage.wait_until_quiet, patience)
         if busy >= usage.QUIET_SHARE:
             self.problems.append(f"the machine was not quiet: {busy:.0%} busy before the start")
         account = await asyncio.to_thread(self._plane.service_account_kubeconfig, *self.contender.account)
@@ -68,6 +68,12 @@ class Arena:
         started = time.time()
         self._program.start()
         return started
+
+    async def kill(self) -> None:
+        """End the contender at once, as an evicted node does, and start it again."""
+        assert self._program
+        await asyncio.to_thread(self._program.kill)
+        self._program.start()
 
     async def create_probe(self) -> None:
         """Create an object of no RayCluster, before the start: by its first status the contender is seen to be ready.
@@ -95,6 +101,10 @@ class Arena:
         """Create the contender's object for one job."""
         self.created[name] = time.time()
         await self._kube.create(self._objects, self.contender.body(name, cluster, job_id))
+
+    async def ask(self, **command: Any) -> None:
+        """Have the dashboards do something, see their module."""
+        await self._dashboards.ask(**command)
 
     async def load(self, plan: Plan) -> dict[str, Job]:
         """Have the jobs of a plan on the dashboards; return them by the names of their objects."""
@@ -157,13 +167,15 @@ class Arena:
 
 
 @contextlib.asynccontextmanager
-async def arena(contender: Contender, dashboards: int) -> AsyncIterator[Arena]:
-    """Start all of it but the contender; end all of it."""
+async def arena(
+    contender: Contender, dashboards: int, module: str = "tests.bench.scale.dashboards"
+) -> AsyncIterator[Arena]:
+    """Start all of it but the contender, the dashboards being those of a module; end all of it."""
     with contextlib.ExitStack() as stack:
         plane = await asyncio.to_thread(stack.enter_context, ControlPlane([contender.user]))
         await asyncio.to_thread(contender.install, plane)
         await asyncio.to_thread(plane.kubectl, "create", "namespace", NAMESPACE)
-        async with kube.connect(plane.kubeconfig) as client, scripted(dashboards) as running:
+        async with kube.connect(plane.kubeconfig) as client, scripted(dashboards, module) as running:
             field = Arena(plane, client, running, contender)
             await field.create_clusters()
             watching = asyncio.create_task(field.watcher.run())

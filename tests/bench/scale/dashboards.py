@@ -50,9 +50,12 @@ class Connection(asyncio.Protocol):
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
+        self._loop.call_later(ANSWER_SECONDS, self._send, encode(request, self._behaved(request)))
+
+    def _behaved(self, request: Request) -> Answer:
         answer = self._behave(request, time.time())
         self._counts[f"{self._side} {answer.route}"] += 1
-        self._loop.call_later(ANSWER_SECONDS, self._send, encode(request, answer))
+        return answer
 
     def _send(self, data: bytes) -> None:
         if not self._transport.is_closing():
@@ -106,9 +109,11 @@ class Dashboards:
         host = urlsplit(request.target).hostname or ""
         return self._tables[dashboard_of(host)].head(request, now)
 
-    async def _listen(self, side: str, behave: Behave) -> str:
+    async def _listen(
+        self, side: str, behave: Behave, connection: Callable[[str, Behave, Counter[str]], Connection] = Connection
+    ) -> str:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(side, behave, self._counts), HOST, 0, backlog=512)
+        server = await loop.create_server(lambda: connection(side, behave, self._counts), HOST, 0, backlog=512)
         self._servers.append(server)
         return f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
 
@@ -121,15 +126,14 @@ class Dashboards:
         return {"jobs": len(jobs)}
 
 
-async def serve() -> None:
+async def serve(dashboards: Dashboards) -> None:
     """Follow the commands until stdin ends."""
     reader = asyncio.StreamReader(limit=1 << 20)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    dashboards = Dashboards()
     while line := await reader.readline():
         print(json.dumps(await dashboards.do(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(Dashboards()))

@@ -51,6 +51,14 @@ class Table:
         self._rows.clear()
         self.jobs = {job.id: job for job in jobs}
 
+    def status(self, job: Job, now: float) -> str | None:
+        """Return the state of a job, None where there is no such job here."""
+        return job.status(now)
+
+    def listed(self, job: Job, now: float) -> str | None:
+        """Return the state that the dashboard lists of a job, None where it lists none."""
+        return self.status(job, now)
+
     def head(self, request: Request, now: float) -> Answer:
         """Answer a request to the dashboard."""
         url = urlsplit(request.target)
@@ -68,13 +76,13 @@ class Table:
         """Answer a request to the agent of the head node."""
         found = _LOG.fullmatch(urlsplit(request.target).path)
         job = self.jobs.get(found[1]) if found else None
-        if job is None or job.status(now) is None:
+        if job is None or self.status(job, now) is None:
             return Answer("other", 404, b"404: Not Found", TEXT)
         return _log_file(job, request.headers.get("range"), now)
 
     def _list(self, now: float) -> bytes:
         """All jobs; their order changes from one answer to the next, as Ray's does."""
-        rows = [self._row(job, status) for job in self.jobs.values() if (status := job.status(now))]
+        rows = [self._row(job, status) for job in self.jobs.values() if (status := self.listed(job, now))]
         self._chance.shuffle(rows)
         return b"[" + b", ".join(rows) + b"]"
 
@@ -86,7 +94,7 @@ class Table:
 
     def _job_call(self, call: str, id_: str, now: float) -> Answer:
         job = self.jobs.get(id_)
-        status = job.status(now) if job else None
+        status = self.listed(job, now) if job else None
         if job is None or status is None:
             return Answer("get" if call == "GET" else "other", 404, f"Job {id_} does not exist".encode(), TEXT)
         if call == "GET":
@@ -113,7 +121,7 @@ class Table:
 
     def _file(self, id_: str, now: float) -> Answer:
         job = self.jobs.get(id_)
-        if job is None or job.status(now) in (None, PENDING):
+        if job is None or self.status(job, now) in (None, PENDING):
             return Answer("file", 500, f"Job {id_} has no driver node id info.".encode(), TEXT)
         return Answer("file", 200, job.log(now).data, "text/plain")
 

@@ -39,12 +39,11 @@ class Scripted:
 
 
 @contextlib.asynccontextmanager
-async def scripted(count: int) -> AsyncIterator[Scripted]:
-    """Run that many dashboards in a process of their own."""
+async def scripted(count: int, module: str = "tests.bench.scale.dashboards") -> AsyncIterator[Scripted]:
+    """Run that many dashboards in a process of their own, which is that module."""
     pipe = asyncio.subprocess.PIPE
-    command = ("-m", "tests.bench.scale.dashboards")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdin=pipe, stdout=pipe, cwd=ROOT, limit=ANSWER_BYTES
+        sys.executable, "-m", module, stdin=pipe, stdout=pipe, cwd=ROOT, limit=ANSWER_BYTES
     )
     try:
         running = Scripted(process)

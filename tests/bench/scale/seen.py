@@ -19,7 +19,7 @@ class Sight:
     """One object as it was seen. Times are seconds since the epoch, None before they happened.
 
     `states` are those that it showed, each with the time at which it was first seen; `verdicts` those shown together
-    with the end.
+    with the end; `taken_back` counts how often an end was shown no more.
     """
 
     status: Json = field(default_factory=dict)
@@ -27,12 +27,14 @@ class Sight:
     state: str = ""
     finished: float | None = None
     verdicts: set[str] = field(default_factory=set)
+    taken_back: int = 0
 
     def take(self, status: Json, shown: Shown, now: float) -> None:
         """Take in a status and what it shows."""
         self.status, self.state = status, shown.state
         if shown.state:
             self.states.setdefault(shown.state, now)
+        self.taken_back += bool(self.finished) and not shown.is_finished
         if shown.is_finished:
             self.finished = self.finished or now
             self.verdicts.add(shown.state)

@@ -1,0 +1,149 @@
+"""`make faults SEED=N`: run campaigns of faults, print what was told wrong.
+
+A campaign is 100 jobs on 10 scripted dashboards, and 50 faults of 25 kinds within 75 s, drawn from its seed; the same
+seed gives the same campaign.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import aiohttp
+
+from tests.bench.run import machine
+from tests.bench.scale.arena import Arena, arena
+from tests.bench.scale.ours import OURS
+from tests.faults.plan import DASHBOARDS, JOBS, Campaign, Kind, campaign
+from tests.faults.truth import Score, score
+
+LEAD_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
+STATED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a seed's campaign. slowest: seconds from the last fault or end to the last verdict."""
+
+    seed: int
+    plan: Campaign
+    score: Score
+    verdicts: int
+    seconds: float
+
+
+async def run(seed: int) -> Result:
+    """Run the campaign of a seed to its end, in a world of its own."""
+    async with arena(OURS, DASHBOARDS, "tests.faults.dashboards") as field:
+        await field.create_probe()
+        await field.start(patience=0.0)
+        await field.wait_ready()
+        await field.remove_probe()
+        base = time.time() + LEAD_SECONDS
+        plan = campaign(seed, base)
+        await field.ask(do="campaign", seed=seed, base=base)
+        killing = asyncio.create_task(_kill(field, plan))
+        await field.create_objects(plan.jobs)
+        await asyncio.sleep(plan.end - time.time())
+        await killing
+        await field.watcher.all(list(plan.jobs), lambda sight: bool(sight.finished), plan.end + PATIENCE_SECONDS)
+        finished = [sight.finished for name, sight in field.watcher.sights.items() if name in plan.jobs]
+        verdicts = [moment for moment in finished if moment]
+        events = await field.events(len(plan.jobs))
+        seconds = max(verdicts, default=base) - base
+        return Result(seed, plan, score(plan, field.watcher.sights, events), len(verdicts), seconds)
+
+
+async def _kill(field: Arena, plan: Campaign) -> None:
+    for fault in plan.faults:
+        if fault.kind is Kind.CONTROLLER_KILLED:
+            await asyncio.sleep(max(0.0, fault.begin - time.time()))
+            await field.kill()
+
+
+def rows(result: Result) -> list[str]:
+    """Return a line for the table, and one for each thing that was told wrong."""
+    plan, found = result.plan, result.score
+    kinds = len({fault.kind for fault in plan.faults})
+    counts = (len(found.false), len(found.missed), len(found.doubled), len(found.lines))
+    line = f"{result.seed:>4} {JOBS:>5} {len(plan.faults):>7} {kinds:>6} {result.verdicts:>9}"
+    wrong = {**found.false, **dict.fromkeys(found.missed, "no verdict"), **dict.fromkeys(found.doubled, "twice")}
+    wrong |= dict.fromkeys(found.lines, "another number of lines")
+    return [
+        line + "".join(f" {count:>7}" for count in counts) + f" {result.seconds:>9.0f} s",
+        *(f"     {name} on {plan.jobs[name].dashboard}: {text}" for name, text in list(wrong.items())[:STATED]),
+    ]
+
+
+HEAD = "seed  jobs  faults  kinds  verdicts   false  missed doubled   lines  last verdict"
+
+
+class Runs:
+    """The campaigns that were run, some side by side."""
+
+    def __init__(self, side_by_side: int) -> None:
+        self.results: list[Result] = []
+        self.broken = 0
+        self._places = asyncio.Semaphore(side_by_side)
+
+    async def run_all(self, seeds: range) -> None:
+        """Run the campaigns of these seeds."""
+        await asyncio.gather(*map(self._run, seeds))
+
+    async def _run(self, seed: int) -> None:
+        async with self._places:
+            try:
+                result = await run(seed)
+            except* (RuntimeError, aiohttp.ClientError, OSError) as errors:
+                print(f"{seed:>4} could not be run to its end: {errors.exceptions[0]}", flush=True)
+                self.broken += 1
+            else:
+                print("\n".join(rows(result)), flush=True)
+                self.results.append(result)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing was told wrong in any."""
+        return not self.broken and all(result.score.is_right for result in self.results)
+
+    def summary(self) -> list[str]:
+        """Return the sums, and how many faults there were of each kind."""
+        scores = [result.score for result in self.results]
+        parts = ("false", "missed", "doubled", "lines")
+        sums = ", ".join(f"{part} {sum(len(getattr(each, part)) for each in scores)}" for part in parts)
+        kinds = Counter(fault.kind for result in self.results for fault in result.plan.faults)
+        return [
+            f"\n{len(self.results)} campaigns, {len(self.results) * JOBS} jobs, {kinds.total()} faults: {sums}",
+            *(f"  {count:>4}  {kind}" for kind, count in kinds.most_common()),
+        ]
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make faults SEED=N ARGS=", description=__doc__)
+    parser.add_argument("seed", type=int, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=1, help="how many campaigns, each with the next seed (default: 1)")
+    parser.add_argument("--side-by-side", type=int, default=1, help="campaigns at a time (default: 1)")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Return 1 when anything was told wrong."""
+    options = parse(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    print(f"Machine: {machine()}\n\n{HEAD}", flush=True)
+    runs = Runs(options.side_by_side)
+    try:
+        asyncio.run(runs.run_all(range(options.seed, options.seed + options.seeds)))
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        runs.broken += 1
+    print("\n".join(runs.summary()))
+    return 0 if runs.is_right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
