@@ -161,7 +161,7 @@ async def test_a_long_list_is_read_to_its_last_page(server: Server, client: Kube
     pages = [{"items": [one, two], "metadata": {"continue": "n/x=t"}}, {"items": [three], "metadata": {}}]
     server.answers = [(200, json.dumps(page)) for page in pages]
     assert [page async for page in client.pages(RAY_JOB_WATCHES)] == [[one, two], [three]]
-    assert [path.partition("?")[2] for _, path, _, _ in server.requests] == ["limit=500", "limit=500&continue=n/x%3Dt"]
+    assert [path.partition("?")[2] for _, path, _, _ in server.requests] == ["limit=100", "limit=100&continue=n/x%3Dt"]
 
 
 async def test_a_status_is_applied_to_that_very_object(server: Server, client: KubeClient) -> None:

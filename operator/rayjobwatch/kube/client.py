@@ -22,7 +22,7 @@ from rayjobwatch.model.access import Relay
 
 FIELD_MANAGER = "rayjobwatch"
 REQUEST_SECONDS = 30.0
-PAGE_ITEMS = 500
+PAGE_ITEMS = 100
 # What was refused was perhaps refused by somebody behind the API server: no plugin is run for that again and again.
 RENEW_SECONDS = 60.0
 NAMESPACE_TERMINATING = "NamespaceTerminating"
