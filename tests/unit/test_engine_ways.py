@@ -92,7 +92,11 @@ async def test_a_service_that_is_gone_makes_no_job_missing(fake: FakeDashboard, 
 def test_a_missing_right_is_told_with_the_remedy() -> None:
     said = 'User "x" cannot get resource "services/proxy" in API group "" in the namespace "ml"'
     error = ProxyError(said, status_code=403)
-    problem = problem_of("https://kube", error)
+    problem = problem_of(f"https://kube{PREFIX}", error)
     assert said in problem.message
     assert "manifests/proxy" in problem.message
     assert not is_refusal(error)
+    # A dashboard that is asked directly has no say in what an administrator should grant.
+    direct = problem_of("http://shared-head-svc.ml.svc.cluster.local:8265", error)
+    assert direct.reason is Reason.UNAUTHORIZED
+    assert "manifests" not in direct.message

@@ -117,9 +117,9 @@ async def test_a_watch_is_deleted_only_as_it_is_known(server: Server, client: Ku
     assert caught.value.status == 409
 
 
-def write_kubeconfig(path: Path, server: str, token: str) -> None:
+def write_kubeconfig(path: Path, server: str, user: Any) -> None:
     one: dict[str, Any] = {"clusters": [{"name": "c", "cluster": {"server": server}}], "current-context": "x"}
-    one["users"] = [{"name": "u", "user": {"token": token}}]
+    one["users"] = [{"name": "u", "user": {"token": user} if isinstance(user, str) else user}]
     one["contexts"] = [{"name": "x", "context": {"cluster": "c", "user": "u"}}]
     path.write_text(json.dumps(one))
 
@@ -237,6 +237,19 @@ async def test_what_requests_are_handed_on_with_is_renewed_when_it_is_refused_bu
         client._renewed -= kube.RENEW_SECONDS
         assert (await client.relay(first)) == second
         assert (await client.relay(second)).authorization == "Bearer three"
+
+
+async def test_an_exec_plugin_is_run_again_when_its_token_is_refused(tmp_path: Path) -> None:
+    kubeconfig, tokens = tmp_path / "kubeconfig", tmp_path / "tokens"
+    head = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    tokens.write_text(json.dumps(head | {"status": {"token": "one"}}))
+    plugin = {"apiVersion": head["apiVersion"], "command": "cat", "args": [str(tokens)], "interactiveMode": "Never"}
+    write_kubeconfig(kubeconfig, "https://127.0.0.1:1", {"exec": plugin})
+    async with KubeClient(await load_configuration(kubeconfig), kubeconfig) as client:
+        first = await client.relay()
+        assert first.authorization == "Bearer one"
+        tokens.write_text(json.dumps(head | {"status": {"token": "two"}}))
+        assert (await client.relay(first)).authorization == "Bearer two"
 
 
 async def test_credentials_that_cannot_be_read_are_an_error_like_any_other() -> None:

@@ -1,5 +1,7 @@
 """From what the Ray client and the watch's spec say to the model's own words."""
 
+import re
+
 from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, JobRow
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
@@ -17,6 +19,7 @@ _REASONS = {
 
 
 SESSION_BYTES = 128
+_OUR_PROXY = re.compile(r"/api/v1/namespaces/[^/]+/services/[^/]+/proxy\Z")
 
 
 def session_of(version: RayVersion) -> str:
@@ -53,7 +56,8 @@ def _int32(code: int | None) -> int | None:
 def problem_of(url: str, error: ClientError) -> Problem:
     """Say why a dashboard cannot be used, from the error of asking it."""
     message = f"waiting for the Ray dashboard at {url}: {error}"
-    if isinstance(error, ProxyError):
+    # Of another URL whoever answers there may say what he likes, but is not to tell an administrator what to grant.
+    if isinstance(error, ProxyError) and _OUR_PROXY.search(url):
         reason = Reason.FORBIDDEN if error.status_code in (401, 403) else Reason.DASHBOARD_UNREACHABLE
         remedy = "; grant the controller services/proxy there (manifests/proxy)" if error.status_code == 403 else ""
         return Problem(reason, clean_line(message + remedy))
@@ -62,4 +66,4 @@ def problem_of(url: str, error: ClientError) -> Problem:
 
 def is_refusal(error: ClientError) -> bool:
     """Whether other credentials may help: Ray does not take the token, or the API server not what it is asked with."""
-    return isinstance(error, AuthenticationError) or (isinstance(error, ProxyError) and error.status_code == 401)
+    return isinstance(error, AuthenticationError) or error.status_code == 401
