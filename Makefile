@@ -58,6 +58,7 @@ bench: $(READY) ## Measure the digest of logs, the Ray client beside Ray's own, 
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.verdict
 	@$(BIN)/python -m tests.bench.scale
+	@$(BIN)/python -m tests.faults.frozen
 
 bench-scale: $(READY) ## Measure the controller among many jobs (ARGS="moving --jobs 100"; ARGS=--help).
 	@$(BIN)/python -m tests.localcluster prepare

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 import aiohttp
 
 from tests.bench.run import machine
-from tests.bench.scale.arena import Arena, arena
-from tests.bench.scale.ours import OURS
-from tests.faults.plan import DASHBOARDS, JOBS, Campaign, Kind, campaign
+from tests.bench.scale.arena import Arena
+from tests.faults.plan import JOBS, Campaign, Kind
+from tests.faults.run import begun, to_the_end
 from tests.faults.truth import Score, score
 
-LEAD_SECONDS = 1.0
-PATIENCE_SECONDS = 60.0
 STATED = 5
 
 
@@ -38,19 +36,10 @@ class Result:
 
 async def run(seed: int) -> Result:
     """Run the campaign of a seed to its end, in a world of its own."""
-    async with arena(OURS, DASHBOARDS, "tests.faults.dashboards") as field:
-        await field.create_probe()
-        await field.start(patience=0.0)
-        await field.wait_ready()
-        await field.remove_probe()
-        base = time.time() + LEAD_SECONDS
-        plan = campaign(seed, base)
-        await field.ask(do="campaign", seed=seed, base=base)
+    async with begun("campaign", seed) as (field, plan, base):
         killing = asyncio.create_task(_kill(field, plan))
-        await field.create_objects(plan.jobs)
-        await asyncio.sleep(plan.end - time.time())
+        await to_the_end(field, plan)
         await killing
-        await field.watcher.all(list(plan.jobs), lambda sight: bool(sight.finished), plan.end + PATIENCE_SECONDS)
         finished = [sight.finished for name, sight in field.watcher.sights.items() if name in plan.jobs]
         verdicts = [moment for moment in finished if moment]
         events = await field.events(len(plan.jobs))

@@ -1,6 +1,7 @@
 """`python -m tests.faults.dashboards`: the scripted dashboards of `tests.bench.scale.dashboards`, with faults.
 
-One more command: {"do": "campaign", "seed": N, "base": SECONDS} has the jobs and faults of a campaign, and no others.
+One more command: {"do": "begin", "plan": NAME, "seed": N, "base": SECONDS} has the jobs and faults of one of
+`tests.faults.plan.PLANS`, and no others.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Any
 
 from tests.bench.scale.dashboards import ANSWER_SECONDS, Behave, Connection, Dashboards, encode, serve
 from tests.bench.scale.routes import Request
-from tests.faults.plan import campaign
+from tests.faults.plan import PLANS
 from tests.faults.tables import SLOW_SECONDS, FaultyTable, Way
 
 
@@ -52,9 +53,9 @@ class FaultyDashboards(Dashboards):
 
     async def do(self, command: dict[str, Any]) -> dict[str, Any]:
         """Do one command; return its answer."""
-        if command["do"] != "campaign":
+        if command["do"] != "begin":
             return await super().do(command)
-        plan = campaign(command["seed"], command["base"])
+        plan = PLANS[command["plan"]](command["seed"], command["base"])
         for number, table in enumerate(self._faulty):
             jobs = [job for job in plan.jobs.values() if job.dashboard == number]
             table.begin(jobs, [fault for fault in plan.faults if fault.dashboard == number])

@@ -13,6 +13,9 @@ FAULTS = 50
 SUBMIT_SECONDS = 15.0
 LIVES = (15.0, 70.0)
 LIE_SECONDS = 2.0
+FROZEN = 2
+WAVE_SECONDS = 45.0
+WAVE_LIVES = (10.0, 35.0)
 
 
 class Kind(StrEnum):
@@ -101,14 +104,36 @@ def campaign(seed: int, base: float) -> Campaign:
     )
 
 
-def _job(number: int, base: float, chance: random.Random) -> Job:
-    submitted = base + SUBMIT_SECONDS * number / JOBS
+def frozen(seed: int, base: float) -> Campaign:
+    """Return jobs in two waves of the same kind; in the second wave's time some dashboards accept and never answer."""
+    chance = random.Random(seed)
+    jobs = [
+        _job(number, base + wave * WAVE_SECONDS, chance, WAVE_LIVES, SUBMIT_SECONDS / 3)
+        for wave in range(2)
+        for number in range(JOBS)
+    ]
+    begin = base + WAVE_SECONDS
+    faults = [Fault(Kind.HANGS, number, begin, begin + WAVE_SECONDS) for number in range(FROZEN)]
+    return Campaign({f"job-{number:05d}": job for number, job in enumerate(jobs)}, tuple(faults))
+
+
+PLANS = {"campaign": campaign, "frozen": frozen}
+
+
+def _job(
+    number: int,
+    base: float,
+    chance: random.Random,
+    lives: tuple[float, float] = LIVES,
+    spread: float = SUBMIT_SECONDS,
+) -> Job:
+    submitted = base + spread * number / JOBS
     return Job(
         id=f"raysubmit_{number:05d}{chance.getrandbits(44):011x}",
         dashboard=number % DASHBOARDS,
         submitted=submitted,
         started=submitted + PENDING_SECONDS,
-        ended=submitted + chance.uniform(*LIVES),
+        ended=submitted + chance.uniform(*lives),
         end=chance.choices(list(ENDS), list(ENDS.values()))[0],
         line_seconds=chance.uniform(0.25, 1.0),
     )

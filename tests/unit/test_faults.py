@@ -9,7 +9,7 @@ import pytest
 from tests.bench.scale.jobs import Job
 from tests.bench.scale.routes import Request
 from tests.bench.scale.seen import Sight
-from tests.faults.plan import FAULTS, JOBS, Campaign, Fault, Kind, campaign
+from tests.faults.plan import FAULTS, FROZEN, JOBS, Campaign, Fault, Kind, campaign, frozen
 from tests.faults.tables import FaultyTable, Way
 from tests.faults.truth import Score, score, truth_of
 
@@ -29,6 +29,15 @@ def test_a_seed_gives_one_campaign_with_faults_of_many_kinds(seed: int) -> None:
     assert (len(plan.jobs), len(plan.faults)) == (JOBS, FAULTS)
     assert len({each.kind for each in plan.faults}) >= 15
     assert all(1000.0 < each.begin <= each.end <= plan.end for each in plan.faults)
+
+
+def test_of_two_waves_of_jobs_the_second_ends_while_dashboards_are_frozen() -> None:
+    plan = frozen(1, 1000.0)
+    assert {each.dashboard for each in plan.faults} == set(range(FROZEN))
+    assert len(plan.jobs) == 2 * JOBS
+    first, second = list(plan.jobs.values())[:JOBS], list(plan.jobs.values())[JOBS:]
+    assert all(job.ended < min(each.begin for each in plan.faults) for job in first)
+    assert all(min(each.begin for each in plan.faults) < job.ended < plan.faults[0].end for job in second)
 
 
 @pytest.mark.parametrize(
