@@ -44,7 +44,7 @@ class Kind(StrEnum):
     CLOCK_AHEAD = "head's clock 10 minutes ahead"
     LOG_RESET = "reset in the middle of a log"
     AGENT_AWAY = "agent away"
-    LOG_SHORT = "log as it was 5 s ago"
+    LOG_SHORT = "logs of running jobs 5 s late"
     CONTROLLER_KILLED = "controller killed"
 
 

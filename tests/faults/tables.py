@@ -88,7 +88,12 @@ class FaultyTable(Table):
     def agent(self, request: Request, now: float) -> Answer:
         """Answer a request to the agent of the head node."""
         self._now = now
-        return super().agent(request, now - OLD_SECONDS if self._has(Kind.LOG_SHORT) else now)
+        return super().agent(request, now)
+
+    def log_at(self, job: Job, now: float) -> float:
+        """Return as of when the agent serves the log of a job."""
+        lags = self._has(Kind.LOG_SHORT) and job.status(now) == RUNNING
+        return max(job.started, now - OLD_SECONDS) if lags else now
 
     def status(self, job: Job, now: float) -> str | None:
         """Return the state of a job that is on this head: none of a head that is gone, or whose record is."""

@@ -104,6 +104,21 @@ async def test_nothing_is_asked_while_nothing_is_open(fake: FakeDashboard, sessi
     assert asked(fake) - before == Counter({"/api/jobs/b": 1})
 
 
+async def test_what_a_new_head_does_not_list_is_gone_only_when_it_was_asked_twice(
+    fake: FakeDashboard, session: ClusterSession, news: Told
+) -> None:
+    job = fake.add_job("a", status="RUNNING")
+    session.join(KEY, ["a"])
+    await news.until(lambda: session.job("a") is not None)
+    fake.on("GET", VERSION, faults.answer(200, '{"version": "4", "ray_version": "2.60.0", "session_name": "s2"}'))
+    del fake.jobs["a"]
+    polls = len(fake.requests)
+    await until(lambda: len(fake.requests) >= polls + 3)  # the table, the version, the table
+    fake.jobs["a"] = job
+    await news.until(lambda: session.cluster.session == "s2")
+    assert session.job("a") is not None
+
+
 async def test_only_news_is_told(fake: FakeDashboard, session: ClusterSession, news: Told) -> None:
     for id_ in "ab":
         fake.add_job(id_, status="RUNNING")

@@ -100,11 +100,18 @@ def test_another_job_of_the_same_id_is_told_under_another_name() -> None:
             heard(0, row()),
             heard(0, row("FAILED")),
             heard(0, row(start_time=T0)),
-            heard(0, row(), session="s2"),
+            heard(0, row(start_time=None)),
+            heard(0, row(start_time=None), session="s2"),
         )
         for note in _notes(seen)
     }
-    assert len(names) == 4
+    assert len(names) == 5
+
+
+def test_a_run_that_outlived_its_head_is_told_under_the_same_name() -> None:
+    """A controller that was killed before it wrote the status may have told it without knowing of the new head."""
+    (before,), (after,) = (_notes(heard(0, row("FAILED"), session=session)) for session in ("s1", "s2"))
+    assert before == after
 
 
 @pytest.mark.parametrize("char", ["x", "😀", "é", '"'])

@@ -145,6 +145,10 @@ class Poller:
             # missing, which a later poll must confirm, never Lost or found in a session that is not theirs.
             version = await self._ask_version()
             jobs = await self._ask_jobs(ids, whole=True)
+            if version != known.version and _is_odd(known, jobs, ids):
+                # Of what a new head does not list all is Lost, for good: not before it was asked twice.
+                await asyncio.sleep(pace.NEW_HEAD_AGAIN)
+                jobs = await self._ask_jobs(ids, whole=True)
         if known is not None:
             jobs = _with_known_rows(jobs, known.jobs)
         return Heard(self._began, version, ids | jobs.keys(), jobs, datetime.now(UTC))

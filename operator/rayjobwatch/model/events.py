@@ -139,7 +139,9 @@ def not_waited_for(job: Job) -> EventNote:
 
 
 def _identity(job: Job, *more: str) -> str:
-    return "\n".join((job.session, job.id, str(job.start_time), *more))
+    # A run that outlives its head is the same run: the session tells runs apart only where nothing else does.
+    run = str(job.start_time or job.session)
+    return "\n".join((job.id, run, *more))
 
 
 def _note(job: Job) -> EventNote:

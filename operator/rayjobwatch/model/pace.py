@@ -6,6 +6,8 @@
 | poll, youngest open job older          | 1 % of its age, at most 3       | an hour's job may end 3 s late       |
 | poll, a job Ray does not know yet      | as if as old as the waiting     | it may come at any moment            |
 | poll, an end or a loss to be confirmed | 0.5                             | a verdict waits for it               |
+| table of a new head that lacks jobs    | believed when listed again      | they are Lost then, for good         |
+|                                        | after 2                         |                                      |
 | poll that took long                    | 4 times that, at most 15        | no huge table keeps a head busy      |
 | poll after failures                    | 0.5, doubled each time, to 15   | a head that restarts is spared       |
 | poll, no job open                      | never                           | nothing can happen                   |
@@ -44,6 +46,7 @@ SLOWEST_ANYWAY = 15.0
 LOOK_AGAIN = 5.0
 SHARE_OF_AGE = 0.01
 POLL_COST_FACTOR = 4.0
+NEW_HEAD_AGAIN = 2.0
 
 FASTEST_READ = 2.0
 SLOWEST_READ = 15.0

@@ -59,6 +59,10 @@ class Table:
         """Return the state that the dashboard lists of a job, None where it lists none."""
         return self.status(job, now)
 
+    def log_at(self, job: Job, now: float) -> float:
+        """Return as of when the agent serves the log of a job."""
+        return now
+
     def head(self, request: Request, now: float) -> Answer:
         """Answer a request to the dashboard."""
         url = urlsplit(request.target)
@@ -78,7 +82,7 @@ class Table:
         job = self.jobs.get(found[1]) if found else None
         if job is None or self.status(job, now) is None:
             return Answer("other", 404, b"404: Not Found", TEXT)
-        return _log_file(job, request.headers.get("range"), now)
+        return _log_file(job, request.headers.get("range"), self.log_at(job, now))
 
     def _list(self, now: float) -> bytes:
         """All jobs; their order changes from one answer to the next, as Ray's does."""
