@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rayjobwatch.engine.choices import Choices
+from rayjobwatch.engine.nodes import NodeWatch
 from rayjobwatch.engine.rows import is_refusal, problem_of
 from rayjobwatch.model import pace
 from rayjobwatch.model.observation import Problem
@@ -29,7 +30,8 @@ class OpenJob:
 class Heard:
     """What the dashboard said last: the jobs among `ids` that it has, at `time`.
 
-    `jobs` are also those that a watch selects. began: when it was asked (loop time).
+    `jobs` are also those that a watch selects; `lost` are those that Ray calls RUNNING on a node that is DEAD. began:
+    when it was asked (loop time).
     """
 
     began: float
@@ -37,6 +39,7 @@ class Heard:
     ids: frozenset[str]
     jobs: Mapping[str, JobDetails]
     time: datetime
+    lost: frozenset[str] = frozenset()
 
 
 class Poller:
@@ -51,6 +54,7 @@ class Poller:
         open_jobs: Callable[[], Mapping[str, OpenJob]],
         choices: Choices,
         told: Callable[[frozenset[str], bool], None],
+        nodes: NodeWatch,
     ) -> None:
         self.heard: Heard | None = None
         self.unreachable: Problem | None = None
@@ -59,6 +63,7 @@ class Poller:
         self._open_jobs = open_jobs
         self._choices = choices
         self._told = told
+        self._nodes = nodes
         self._failures = 0
         self._rows = 0  # of the whole table, when it was listed last
         self._asked_version = self._listed = self._began = float("-inf")
@@ -151,7 +156,11 @@ class Poller:
                 jobs = await self._ask_jobs(ids, whole=True)
         if known is not None:
             jobs = _with_known_rows(jobs, known.jobs)
-        return Heard(self._began, version, ids | jobs.keys(), jobs, datetime.now(UTC))
+        if known is None or self._failures or version != known.version:
+            self._nodes.doubt()
+        listed = datetime.now(UTC)
+        lost = await self._nodes.check(jobs.values())
+        return Heard(self._began, version, ids | jobs.keys(), jobs, listed, lost)
 
     def _is_version_in_doubt(self, known: Heard) -> bool:
         lost = any(job.urgent and id_ not in known.jobs for id_, job in self._open_jobs().items())
@@ -208,7 +217,7 @@ class Poller:
             return everything | now.ids, True
         urgent = {id_ for id_, job in self._open_jobs().items() if job.urgent}
         changed = {id_ for id_ in now.ids if now.jobs.get(id_) != heard.jobs.get(id_)}
-        return frozenset(changed | urgent | self._awaited | (now.ids - heard.ids)), False
+        return frozenset(changed | urgent | now.lost | self._awaited | (now.ids - heard.ids)), False
 
     def _since(self, moment: float) -> float:
         return asyncio.get_running_loop().time() - moment

@@ -40,6 +40,7 @@ def row_of(id_: str, job: JobDetails) -> JobRow:
         end_time=from_milliseconds(job.end_time),
         exit_code=_int32(job.driver_exit_code),
         ray_job_id=job.ray_job_id or "",
+        node_id=job.driver_node_id or "",
     )
 
 

@@ -11,6 +11,7 @@ from rayjobwatch.engine.cleanups import CleanUps
 from rayjobwatch.engine.failedtasks import Failed, FailedTasks
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
+from rayjobwatch.engine.nodes import NodeWatch
 from rayjobwatch.engine.poller import OpenJob, Poller
 from rayjobwatch.engine.rows import row_of, session_of
 from rayjobwatch.engine.stops import Ask, Stops
@@ -19,7 +20,7 @@ from rayjobwatch.engine.ways import client_for
 from rayjobwatch.model.access import Access
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.lens import NO_LENS, Lens
-from rayjobwatch.model.observation import Cluster, Listing, Problem
+from rayjobwatch.model.observation import Cluster, Listing, Nodes, Problem
 from rayjobwatch.model.selector import Selector
 from rayjobwatch.ray import JobDetails
 
@@ -45,7 +46,8 @@ class ClusterSession:
         self._open: dict[WatchKey, Mapping[str, OpenJob]] = {}
         self.client = client = client_for(dashboard, self._may_ask_agent)
         self._choices = Choices()
-        self._poller = Poller(client, self._open_jobs, self._choices, self._heard)
+        self._nodes = NodeWatch(client)
+        self._poller = Poller(client, self._open_jobs, self._choices, self._heard, self._nodes)
         self._logs = Logs(client, self.job, self._log_told, first_readings)
         self.clean_ups = CleanUps(client, lambda key: self._news(key, True))
         self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
@@ -71,6 +73,16 @@ class ClusterSession:
     def last_contact(self) -> datetime | None:
         """When it answered last."""
         return self._poller.heard.time if self._poller.heard else None
+
+    @property
+    def nodes(self) -> Nodes | None:
+        """The nodes as it listed them last, None where it has not."""
+        return self._nodes.nodes
+
+    @property
+    def is_head_in_doubt(self) -> bool:
+        """Whether it may be another head than before, and has not told its nodes."""
+        return self._nodes.is_in_doubt
 
     @property
     def cluster(self) -> Cluster:

@@ -317,6 +317,8 @@ class Watch:
             tasks={**{listing.rows[id_].ray_job_id: () for id_ in unawaited if listing}, **self._failed_tasks()},
             findings={id_: self._rested(id_, found, now) for id_, found in self.findings.items()},
             patterns=self.lens.patterns,
+            nodes=session.nodes if session else None,
+            is_head_in_doubt=session is not None and session.is_head_in_doubt,
         )
 
     def _unawaited(self, listing: Listing | None) -> frozenset[str]:
@@ -375,7 +377,7 @@ class Watch:
 
 def _is_urgent(job: Job) -> bool:
     asked = job.stop and not job.state.is_over and not job.stop.in_vain and 0 < job.stop.attempts <= FAST_ATTEMPTS
-    return bool(job.ending_since or job.missing_since or asked)
+    return bool(job.ending_since or job.missing_since or job.doubted_since or asked)
 
 
 def _is_gone(uid: str, target: Target) -> bool:

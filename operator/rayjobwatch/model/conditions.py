@@ -10,7 +10,7 @@ from rayjobwatch.model.jobs import JobState
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.summary import end_summary, gravest_end, ids_of, listed
+from rayjobwatch.model.summary import doubts, end_summary, gravest_end, ids_of, listed
 from rayjobwatch.model.text import clean_again
 from rayjobwatch.model.times import rfc3339
 
@@ -149,4 +149,5 @@ def _open_jobs(state: WatchState) -> tuple[Reason, str]:
         message = f"waiting for Ray to know {waiting}: not submitted yet, or not to this cluster"
         return Reason.JOB_NOT_FOUND, message
     still_open = [job.id for job in state.jobs.values() if not job.state.is_over]
-    return Reason.JOBS_ACTIVE, f"not over yet: {listed(still_open) or 'jobs without a row here'}"
+    message = f"not over yet: {listed(still_open) or 'jobs without a row here'}"
+    return Reason.JOBS_ACTIVE, "; ".join(filter(None, (message, doubts(state))))

@@ -1,8 +1,8 @@
 """Each field of status that a new process reads back: how it is written and, beside it, how it is read.
 
 A `Form` is the pair for one kind of value, a `Shape` the forms of a dataclass, field by field. A field in no shape
-(`missing_since`, `ending_since`, `ending` of a `Job`; `failures`, `due` of a deletion) is forgotten with the process,
-and what it times begins anew.
+(`missing_since`, `ending_since`, `ending`, `doubted_since` of a `Job`; `failures`, `due` of a deletion) is forgotten
+with the process, and what it times begins anew.
 """
 
 import re

@@ -6,6 +6,7 @@ A verdict is final. It comes from Ray's job table alone, never from a log stream
 - Gone with its session or RayCluster: Lost. The table of a new session knows nothing of the old one's jobs.
 - Its record deleted within the session, or its id used again: over, outcome Unknown, once a later listing confirms it.
 - A DRIVER that is over: Unknown, because Ray calls it SUCCEEDED even after a crash.
+- RUNNING although its driver's node is DEAD: not believed, and Unknown when Ray says nothing else for a minute.
 - A supervisor failure: held back until the table has shown it for half a minute in which the log was still, because
   Ray reports such for jobs that go on.
 - An end that Ray has shown, and that only waited for its log when the head went away, is that end.
@@ -17,6 +18,7 @@ from datetime import datetime, timedelta
 
 from rayjobwatch.model.failure import failure_of, wants_tasks
 from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, Failure, Job, JobRow, JobState
+from rayjobwatch.model.nodes import doubt_of
 from rayjobwatch.model.observation import Listing, Observation
 from rayjobwatch.model.redaction.patterns import Patterns
 from rayjobwatch.model.state import WatchState
@@ -123,9 +125,7 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
         return replace(job, missing_since=None)
     facts = _with_facts(job, row, listing.session, seen.patterns)
     if not state.is_over:
-        return replace(
-            facts, state=state, ending_since=None, ending=None, running_since=_running_since(job, state, seen)
-        )
+        return _going_on(job, replace(facts, ending_since=None, ending=None), row, state, seen)
     since = job.ending_since or seen.now
     if row.error_type in UNCERTAIN_ERRORS:
         since = min(since, seen.now)  # after a clock was set back it is waited for anew
@@ -133,6 +133,15 @@ def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
     if _is_held_back(since, row, listing, seen):
         return replace(ending, state=job.state if job.seen else JobState.PENDING)
     return _verdict(ending, row, state, seen)
+
+
+def _going_on(job: Job, facts: Job, row: JobRow, state: JobState, seen: Observation) -> Job:
+    doubt = doubt_of(job, row, seen) if state is JobState.RUNNING else None
+    if doubt and doubt.is_lost:
+        return _over(facts, JobState.UNKNOWN)
+    if doubt:
+        return replace(facts, state=job.state if job.seen else JobState.PENDING, doubted_since=doubt.since)
+    return replace(facts, state=state, running_since=_running_since(job, state, seen))
 
 
 def state_of(row: JobRow) -> JobState | None:
@@ -151,6 +160,7 @@ def _with_facts(job: Job, row: JobRow, session: str, patterns: Patterns) -> Job:
         start_time=row.start_time,
         is_driver=row.is_driver,
         missing_since=None,
+        doubted_since=None,
     )
 
 
@@ -196,4 +206,4 @@ def _failure(row: JobRow, seen: Observation) -> Failure:
 
 
 def _over(job: Job, state: JobState) -> Job:
-    return replace(job, state=state, missing_since=None, ending_since=None, ending=None)
+    return replace(job, state=state, missing_since=None, ending_since=None, ending=None, doubted_since=None)

@@ -33,7 +33,8 @@ UNCERTAIN_ERRORS = frozenset({"JOB_SUPERVISOR_ACTOR_DIED", "JOB_SUPERVISOR_ACTOR
 class JobRow:
     """One row of Ray's job table. Times are UTC; `status` is Ray's own word.
 
-    `ray_job_id` is Ray's id of the driver, empty as long as the job has not called `ray.init`.
+    `ray_job_id` is Ray's id of the driver, empty as long as the job has not called `ray.init`; `node_id` is the node of
+    its entrypoint, empty as long as that has not started, and for a driver.
     """
 
     id: str
@@ -46,6 +47,7 @@ class JobRow:
     end_time: datetime | None = None
     exit_code: int | None = None
     ray_job_id: str = ""
+    node_id: str = ""
 
     @property
     def is_ghost(self) -> bool:
@@ -106,7 +108,8 @@ class Job:
     """What is known of one watched job.
 
     `session` names the Ray session whose table held the job; `missing_since` and `ending_since` remember when its
-    row was first not there, or first terminal, until that is settled, `ending` that row. `last_seen` is when a Lost job
+    row was first not there, or first terminal, until that is settled, `ending` that row. `doubted_since` is since when
+    Ray says RUNNING of a job whose node is not known to be alive. `last_seen` is when a Lost job
     was last listed. `running_since` is when a job that was seen to wait began to run, by the head's clock; Ray's
     `start_time` is when it was submitted. `record` tells whether we deleted its record from Ray.
     """
@@ -127,6 +130,7 @@ class Job:
     missing_since: datetime | None = None
     ending_since: datetime | None = None
     ending: JobRow | None = None
+    doubted_since: datetime | None = None
 
     @property
     def seen(self) -> bool:

@@ -38,6 +38,15 @@ NO_CLUSTER = Cluster()
 
 
 @dataclass(frozen=True, slots=True)
+class Nodes:
+    """Ids of Ray's nodes as they stood at `time`."""
+
+    time: datetime
+    alive: frozenset[str]
+    dead: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """Ray's table of jobs as it stood at `time`, in one session."""
 
@@ -57,6 +66,8 @@ class Observation:
     `tasks`: those that failed, by Ray's id of the driver, where that was asked and answered;
     `findings`: what the watch's rules and values found in them; `patterns`: what it does not show.
     `head_ahead`: by how much the head's clock, which wrote the times of the rows, is ahead of `now`.
+    `nodes`: Ray's nodes, where it was asked for them; `is_head_in_doubt`: it may be another head than before, and has
+    not said which nodes it has.
     """
 
     now: datetime
@@ -73,3 +84,5 @@ class Observation:
     tasks: Mapping[str, Sequence[FailedTask]] = field(default_factory=dict)
     findings: Mapping[str, Findings] = field(default_factory=dict)
     patterns: Patterns = NO_PATTERNS
+    nodes: Nodes | None = None
+    is_head_in_doubt: bool = False

@@ -31,6 +31,9 @@
 |                                        | all dashboards 20 a second, or  |                                      |
 |                                        | 10 later                        |                                      |
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
+| nodes, while a RUNNING row is doubted  | 5; after failures doubled, to   | a verdict waits for it               |
+|                                        | 30                              |                                      |
+| nodes, after a head may have changed   | at once, then 20 for a minute   | Ray needs 20 to call a node DEAD     |
 | read of a Secret that is missing       | 10                              | somebody may be making it            |
 | read of one whose token was refused    | at once, then 1, doubled to 15  | it may have been changed, or may be  |
 | read of one whose token works          | 300                             | its owner may have taken it back     |
@@ -56,6 +59,10 @@ READS_PER_SECOND = 20.0
 FIRST_READS_PER_SECOND = 20.0
 LONGEST_FIRST_READ = 10.0
 _QUIET_SHARE = 0.1
+
+NODES_AGAIN = 5.0
+NODES_AFTER_DOUBT = 20.0
+SLOWEST_NODES = 30.0
 
 SECRET_MISSING = 10.0
 SECRET_AGAIN = 300.0

@@ -29,7 +29,13 @@ def summary_of(state: WatchState) -> str:
     if state.is_finished:
         return end_summary(state)
     waiting = ids_of(state, JobState.WAITING)
-    return f"waiting for Ray to know {waiting}" if waiting else ""
+    return f"waiting for Ray to know {waiting}" if waiting else doubts(state)
+
+
+def doubts(state: WatchState) -> str:
+    """Name the jobs of which Ray's RUNNING is not believed now, empty where there are none."""
+    doubted = listed([job.id for job in state.jobs.values() if job.doubted_since])
+    return f"verifying {doubted}: Ray says RUNNING, but has not shown the node of its driver alive" if doubted else ""
 
 
 def gravest_end(state: WatchState) -> JobState | None:
