@@ -1,18 +1,17 @@
 """Events of a watch while the API server hangs: in order, each thing once, and nobody waits for them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 
 from rayjobwatch.engine.teller import Teller
-from rayjobwatch.kube.client import Body
+from rayjobwatch.kube.client import Body, KubeClient, Resource
+from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.model.events import EventNote
 from rayjobwatch.model.reasons import EventReason
-
-if TYPE_CHECKING:
-    from rayjobwatch.kube.recorder import Recorder
 
 KEY = ("ml", "train")
 WATCH: Body = {"metadata": {"name": "train", "namespace": "ml", "uid": "u1"}}
@@ -68,3 +67,47 @@ async def test_events_of_a_watch_come_in_their_order(teller: Teller, hanging: Ha
     hanging.let.set()
     await teller.tell(KEY, [note("5", "5")], 10)
     assert hanging.posted == ["0", "1", "2", "3", "4", "5"]
+
+
+class Storm:
+    """An API server that counts Events, by the kind of object they are about."""
+
+    def __init__(self) -> None:
+        self.posted: Counter[tuple[str, str]] = Counter()
+
+    async def create(self, _resource: Resource, _namespace: str, body: Body) -> Body:
+        self.posted[body["involvedObject"]["kind"], body["reason"]] += 1
+        return body
+
+
+def _object(kind: str, name: str) -> Body:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "ml", "uid": f"uid-{name}"}}
+
+
+async def test_of_200_watches_on_a_dashboard_that_goes_away_one_tells_it_on_the_raycluster() -> None:
+    server, clock = Storm(), asyncio.get_running_loop().time
+    teller = Teller(Recorder(cast("KubeClient", server), "test", clock))
+    shared = _object("RayCluster", "shared")
+    away, failed, other = EventReason.DASHBOARD_UNREACHABLE, EventReason.JOB_FAILED, EventReason.HEAD_REPLACED
+    try:
+        for number in range(200):
+            watch = _object("RayJobWatch", f"w{number}")
+            about = [
+                EventNote(away, "away", "since 10:00", on_cluster=True),
+                EventNote(away, "away", f"as session {number % 2} saw it", on_cluster=True),
+                EventNote(other, "replaced", "s1 s2", on_cluster=True),
+                EventNote(failed, "failed", "job a", is_end=True, on_cluster=True),
+                EventNote(failed, "failed", "job b", is_end=True, on_cluster=True),
+            ]
+            notes = [(where, note) for note in about for where in (watch, shared)]
+            await teller.tell(("ml", f"w{number}"), notes, 10)
+    finally:
+        await teller.close()
+    assert server.posted == {
+        ("RayJobWatch", away): 400,
+        ("RayJobWatch", other): 200,
+        ("RayJobWatch", failed): 400,
+        ("RayCluster", away): 1,
+        ("RayCluster", other): 1,
+        ("RayCluster", failed): 2,
+    }

@@ -192,7 +192,7 @@ class Reconciler:
             self._again(key, wait)
             return
         reached("before the events")
-        await self._teller.tell(key, _notes(watch, target), pace.events_pause(self._write_seconds))
+        await self._teller.tell(key, _notes(watch, target, status), pace.events_pause(self._write_seconds))
         if self._teller.owes(watch.body, key):
             status["eventsPending"] = True
             self._again(key, EVENTS_AGAIN_SECONDS)
@@ -318,10 +318,10 @@ class Reconciler:
             self._again(key, 0.0)
 
 
-def _notes(watch: Watch, target: Target) -> list[Note]:
+def _notes(watch: Watch, target: Target, status: Body) -> list[Note]:
     """Return the Events to post, those of the RayCluster too."""
-    notes = list(watch.notes())
-    on_cluster = [(target.cluster, note) for note in notes if note.on_cluster and target.cluster]
+    notes = list(watch.notes(status))
+    on_cluster = [(target.cluster, of_cluster(note)) for note in notes if note.on_cluster and target.cluster]
     return [*((watch.body, note) for note in notes), *on_cluster]
 
 

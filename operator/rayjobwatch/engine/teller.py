@@ -1,7 +1,12 @@
-"""Posting the Events of watches: before the status that says the same, if the API server is quick; never in its way."""
+"""Posting the Events of watches: before the status that says the same, if the API server is quick; never in its way.
+
+What watches tell of a RayCluster is posted for the first of them: of 200 on a dashboard that goes away one tells it.
+"""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.logs import WatchKey
@@ -10,6 +15,10 @@ from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.model.events import EventNote
 
 Note = tuple[Body, EventNote]
+
+# Watches learn of one outage at different times, with tokens of their own from sessions of their own.
+ONE_OCCURRENCE = 60.0
+KNOWN = 4096
 
 
 class Teller:
@@ -23,6 +32,7 @@ class Teller:
         self._recorder = recorder
         self._waiting: dict[WatchKey, dict[tuple[str, str], Note]] = {}
         self._telling: dict[WatchKey, asyncio.Task[None]] = {}
+        self._on_clusters: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     async def tell(self, key: WatchKey, notes: Sequence[Note], seconds: float) -> None:
         """Begin to post `notes`; returns when they are posted, or after so many seconds."""
@@ -44,8 +54,29 @@ class Teller:
     async def _tell(self, key: WatchKey) -> None:
         waiting = self._waiting[key]
         while waiting:
-            await self._recorder.record(*waiting.pop(next(iter(waiting))))
+            note = waiting.pop(next(iter(waiting)))
+            if note[0].get("kind") != "RayCluster" or self._is_first(*note):
+                await self._recorder.record(*note)
         del self._waiting[key], self._telling[key]
+
+    def _is_first(self, cluster: Body, note: EventNote) -> bool:
+        """Whether no watch has told `note` of the RayCluster yet; the end of a job is known by its name alone."""
+        now = asyncio.get_running_loop().time()
+        name, kind = _name((cluster, note)), (str(cluster["metadata"].get("uid", "")), note.reason.value)
+        recent = not note.is_end and now - self._on_clusters.get(kind, -ONE_OCCURRENCE) < ONE_OCCURRENCE
+        if recent or name in self._on_clusters:
+            return False
+        for known in (name, kind):
+            self._on_clusters[known] = now
+            self._on_clusters.move_to_end(known)
+        while len(self._on_clusters) > KNOWN:
+            self._on_clusters.popitem(last=False)
+        return True
+
+
+def of_cluster(note: EventNote) -> EventNote:
+    """Return the Event that tells the same on the RayCluster."""
+    return replace(note, identity=note.cluster_identity or note.identity)
 
 
 def _name(note: Note) -> tuple[str, str]:

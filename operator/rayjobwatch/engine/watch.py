@@ -16,6 +16,7 @@ from rayjobwatch.engine.targets import Target
 from rayjobwatch.kube.client import Body
 from rayjobwatch.model import retention
 from rayjobwatch.model.cause.window import EMPTY_WINDOW
+from rayjobwatch.model.clusterevents import dashboard_notes, head_notes
 from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.events import EventNote, events_of, surely_told
 from rayjobwatch.model.firing import rule_events
@@ -364,9 +365,11 @@ class Watch:
             refused=self.lens.refused,
         )
 
-    def notes(self) -> Iterator[EventNote]:
-        """Yield the Events for what has changed since it was told last."""
+    def notes(self, status: Mapping[str, Any]) -> Iterator[EventNote]:
+        """Yield the Events for what has changed since it was told last; `status` is to be written with them."""
         shown = masked_state(self.state, self.lens.patterns)
+        yield from head_notes(self.told, shown)
+        yield from dashboard_notes(self.status, status, shown)
         yield from events_of(self.told, shown, self.generation)
         yield from rule_events(self.told, shown, self.spec.logs.rules if self.spec else ())
 

@@ -31,8 +31,9 @@ TOLD_AGAIN = timedelta(minutes=50)
 class EventNote:
     """An Event to post. `identity` is the same whenever the same thing is told again, also after a restart.
 
-    `on_cluster`: it belongs on the RayCluster too. `is_end`: a job's verdict, which must not be dropped. `count`: how
-    often a thing has happened that happens again and again: one Event tells of all of them; 0: it happens once.
+    `on_cluster`: it belongs on the RayCluster too, once however many watches tell it, under `cluster_identity` where
+    that is another. `is_end`: a job's verdict, which must not be dropped. `count`: how often a thing has happened that
+    happens again and again: one Event tells of all of them; 0: it happens once.
     """
 
     reason: EventReason
@@ -42,6 +43,7 @@ class EventNote:
     is_end: bool = False
     on_cluster: bool = False
     count: int = 0
+    cluster_identity: str = ""
 
 
 _CAUSES = {
