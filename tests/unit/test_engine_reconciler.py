@@ -205,6 +205,31 @@ async def test_an_event_that_was_owed_when_the_process_died_is_posted_by_the_nex
         fake.stop()
 
 
+async def test_facts_about_the_cluster_alone_are_written_in_time_and_with_whatever_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "FACTS_FIRST", 0.2)
+    fake = FakeDashboard()
+    job = fake.add_job("a", status="RUNNING")
+    waits: list[float] = []
+    watch = _watch(fake.url)
+    watch["spec"]["logs"] = {"protocol": "None"}
+    reconciler = _reconciler(server := Patient(watch), waits)
+    try:
+        await _status_until(reconciler, server, lambda status: status.get("state") == "Running")
+        async with asyncio.timeout(10):
+            while not any(pace.FACTS_WRITE - 10 < wait <= pace.FACTS_WRITE for wait in waits):
+                await reconciler.reconcile(KEY)
+                await asyncio.sleep(0.01)
+        assert "nodes" not in server.body["status"]["cluster"]
+        job.finish()
+        await _status_until(reconciler, server, lambda status: status.get("state") == "Succeeded")
+        assert server.body["status"]["cluster"]["nodes"] == {"alive": 1, "dead": 0}
+    finally:
+        await reconciler.close()
+        fake.stop()
+
+
 def test_ends_that_are_older_than_the_api_server_s_memory_are_not_told_again() -> None:
     state = folded(heard(0, row("SUCCEEDED", end_time=at(0))))
     for seconds, is_told in ((60, False), (TOLD_AGAIN.total_seconds() + 1, True)):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rayjobwatch.model.cause.window import EMPTY_WINDOW, LogWindow
 from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.facts import Facts, NodeCount, Served
 from rayjobwatch.model.jobs import Failure, Job, JobRow, JobState, StopCause, StopOrder
 from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.observation import Cluster, Problem
@@ -78,6 +79,9 @@ VALUES[JobRow | None] = st.none() | anything(JobRow)
 VALUES[Problem | None] = st.none() | anything(Problem)
 VALUES[Mapping[JobState, int]] = st.dictionaries(st.sampled_from(JobState), st.integers(1, 10**6))
 VALUES[Selected | None] = st.none() | anything(Selected)
+VALUES[NodeCount | None] = st.none() | anything(NodeCount)
+VALUES[tuple[Served, ...]] = st.lists(anything(Served), max_size=3).map(tuple)
+VALUES[Facts] = anything(Facts)
 VALUES[Cluster] = anything(Cluster)
 VALUES[tuple[tuple[datetime, int], ...]] = st.lists(
     st.tuples(_TIME.filter(bool), st.integers(0, 2**53)), max_size=3

@@ -45,6 +45,16 @@ def test_where_other_jobs_may_come_a_dashboard_is_polled_without_an_open_one_but
     assert pace.poll_pause(ages, took, failures, looks_for_jobs=True) == wanted
 
 
+@pytest.mark.parametrize(("took", "wanted"), [(0.01, 60.0), (0.6, 60.0), (3.0, 300.0), (11.0, 900.0)])
+def test_what_a_cluster_is_slow_to_tell_of_itself_is_seldom_asked(took: float, wanted: float) -> None:
+    assert pace.facts_pause(took) == wanted
+
+
+@pytest.mark.parametrize(("watches", "wanted"), [(1, 60.0), (600, 60.0), (1000, 100.0), (100_000, 300.0)])
+def test_facts_alone_make_few_writes_however_many_watches_there_are(watches: int, wanted: float) -> None:
+    assert pace.facts_write_pause(watches) == wanted
+
+
 @given(st.lists(SECONDS, min_size=1), SECONDS, COUNTS)
 def test_an_end_is_seen_within_half_a_second_or_a_hundredth_of_the_age_unless_the_head_is_slow(
     ages: list[float], took: float, failures: int

@@ -12,7 +12,7 @@ from rayjobwatch.ray import AsyncRayClient, ClientError, JobDetails, JobStatus
 SECONDS = 1.0
 # How long an answer is waited for before the table of jobs is believed without one.
 DOUBT_SECONDS = 60.0
-_NOT_THERE = {404, 405, 501}
+NOT_THERE = {404, 405, 501}
 
 
 class NodeWatch:
@@ -63,7 +63,7 @@ class NodeWatch:
                 rows = await self._client.list_nodes()
         except (ClientError, TimeoutError) as error:
             self._failures += 1
-            if isinstance(error, ClientError) and error.status_code in _NOT_THERE:
+            if isinstance(error, ClientError) and error.status_code in NOT_THERE:
                 self._doubted = -math.inf  # this Ray will not say
             return False
         alive = frozenset(row.node_id for row in rows if row.alive)

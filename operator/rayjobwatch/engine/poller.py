@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from rayjobwatch.engine.choices import Choices
 from rayjobwatch.engine.nodes import NodeWatch
-from rayjobwatch.engine.rows import is_refusal, problem_of
+from rayjobwatch.engine.rows import idle_since, is_refusal, problem_of
 from rayjobwatch.model import pace
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.ray import AsyncRayClient, ClientError, JobDetails, NotFoundError, RayVersion
@@ -59,6 +59,7 @@ class Poller:
         self.heard: Heard | None = None
         self.unreachable: Problem | None = None
         self.refused = False  # its last answer was that we may not ask: a new token may be had before it counts as away
+        self.idle_since: datetime | None = None  # as the whole table said last
         self._client = client
         self._open_jobs = open_jobs
         self._choices = choices
@@ -178,10 +179,13 @@ class Poller:
         began = loop.time()
         try:
             if by_job:
-                return await self._ask_each(ids)
+                jobs = await self._ask_each(ids)
+                if not all(job.status.is_terminal for job in jobs.values()):
+                    self.idle_since = None
+                return jobs
             self._listed = began
             listed = await self._client.list_jobs()
-            self._rows = len(listed)
+            self._rows, self.idle_since = len(listed), idle_since(listed)
             return self._choices.rows(listed, ids)
         finally:
             if by_job:

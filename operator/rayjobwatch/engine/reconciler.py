@@ -12,8 +12,8 @@ from rayjobwatch.engine.objects import Objects
 from rayjobwatch.engine.recordkeeper import RecordKeeper
 from rayjobwatch.engine.sessions import Sessions
 from rayjobwatch.engine.targets import Target, Targets
-from rayjobwatch.engine.teller import Note, Teller
-from rayjobwatch.engine.watch import LOG_GRACE, Watch, without_logs, without_rules
+from rayjobwatch.engine.teller import Note, Teller, of_cluster
+from rayjobwatch.engine.watch import LOG_GRACE, Watch, without_facts, without_logs, without_rules
 from rayjobwatch.kube.client import RAY_JOB_WATCHES, Body, KubeClient, KubeError
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.kube.watches import delete_watch, has_finalizer, set_finalizer, write_status
@@ -294,9 +294,11 @@ class Reconciler:
         if status == watch.status:
             watch.told = watch.state
             return
-        due = watch.written + pace.log_write_pause(len(self._at_work)) - self._clock()
+        is_of_facts = without_facts(status) == without_facts(watch.status)
+        pause = (pace.facts_write_pause if is_of_facts else pace.log_write_pause)(len(self._at_work))
+        due = watch.written + pause - self._clock()
         if not urgent and due > 0:
-            watch.told = watch.state  # of which only logs are not written
+            watch.told = watch.state  # of which only logs and facts are not written
             self._again(key, due)
             return
         began = self._clock()

@@ -1,6 +1,8 @@
 """From what the Ray client and the watch's spec say to the model's own words."""
 
 import re
+from collections.abc import Iterable
+from datetime import datetime
 
 from rayjobwatch.model.jobs import UNCERTAIN_ERRORS, JobRow
 from rayjobwatch.model.observation import Problem
@@ -47,6 +49,16 @@ def row_of(id_: str, job: JobDetails) -> JobRow:
 def is_surely_over(job: JobDetails | None) -> bool:
     """Whether a row says that its job is over in a way that Ray does not take back: its log then is at its end."""
     return job is not None and job.status.is_terminal and job.error_type not in UNCERTAIN_ERRORS
+
+
+def idle_since(table: Iterable[JobDetails]) -> datetime | None:
+    """Return when the last job of a whole table ended, None while one is open, and where there was none."""
+    newest = 0
+    for job in table:
+        if not job.status.is_terminal:
+            return None
+        newest = max(newest, job.end_time or 0)
+    return from_milliseconds(newest) if newest else None
 
 
 def _int32(code: int | None) -> int | None:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.choices import Choices
 from rayjobwatch.engine.cleanups import CleanUps
+from rayjobwatch.engine.facts import ClusterFacts
 from rayjobwatch.engine.failedtasks import Failed, FailedTasks
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, LogNews, Logs, WatchKey
@@ -19,6 +21,7 @@ from rayjobwatch.engine.turns import Turns
 from rayjobwatch.engine.ways import client_for
 from rayjobwatch.model.access import Access
 from rayjobwatch.model.dashboard import Dashboard
+from rayjobwatch.model.facts import NO_FACTS
 from rayjobwatch.model.lens import NO_LENS, Lens
 from rayjobwatch.model.observation import Cluster, Listing, Nodes, Problem
 from rayjobwatch.model.selector import Selector
@@ -47,6 +50,7 @@ class ClusterSession:
         self.client = client = client_for(dashboard, self._may_ask_agent)
         self._choices = Choices()
         self._nodes = NodeWatch(client)
+        self._facts = ClusterFacts(client, self._nodes, self._facts_told)
         self._poller = Poller(client, self._open_jobs, self._choices, self._heard, self._nodes)
         self._logs = Logs(client, self.job, self._log_told, first_readings)
         self.clean_ups = CleanUps(client, lambda key: self._news(key, True))
@@ -87,12 +91,13 @@ class ClusterSession:
     @property
     def cluster(self) -> Cluster:
         """The cluster as it answered last."""
-        version = self._poller.heard.version if self._poller.heard else None
+        version, facts = self._poller.heard.version if self._poller.heard else None, self._facts.facts
         return Cluster(
             dashboard_url=self.dashboard.url,
             uid=self.dashboard.cluster_uid,
             session=session_of(version) if version else "",
             ray_version=version.ray_version if version else "",
+            facts=facts if facts == NO_FACTS else replace(facts, idle_since=self._poller.idle_since),
         )
 
     def listing(self, ids: Collection[str]) -> Listing | None:
@@ -214,6 +219,7 @@ class ClusterSession:
         await tasks.stop(self._polling)
         await self._stops.close()
         await self._failed.close()
+        await self._facts.close()
         await self.clean_ups.close()
         await self._logs.close()
         await self.client.aclose()
@@ -231,6 +237,8 @@ class ClusterSession:
         return jobs
 
     def _heard(self, ids: frozenset[str], everyone: bool) -> None:
+        if (heard := self._poller.heard) and not self.unreachable:
+            self._facts.look(session_of(heard.version))
         if not (ids or everyone or self._choices):
             return
         self._logs.changed(ids)
@@ -247,6 +255,10 @@ class ClusterSession:
         for key, jobs in self._open.items():
             if any((job := self.job(id_)) and job.ray_job_id == ray_job_id for id_ in jobs):
                 self._news(key, True)
+
+    def _facts_told(self) -> None:
+        for key in self._open:
+            self._moved(key)
 
     def _asked_to_stop(self, job_id: str) -> None:
         for key, jobs in self._open.items():

@@ -399,7 +399,13 @@ def without_logs(status: Mapping[str, Any]) -> dict[str, Any]:
         | {"rules": [(one["name"], one["fired"], one["firing"]) for one in row.get("rules", ()) if one["fired"]]}
         for row in status.get("jobs") or []
     ]
-    return {**status, "jobs": rows, "progress": "", "eventsPending": False}
+    return {**without_facts(status), "jobs": rows, "progress": "", "eventsPending": False}
+
+
+def without_facts(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a status is not merely said of the cluster."""
+    cluster = status.get("cluster") or {}
+    return {**status, "cluster": [cluster.get(name) for name in ("dashboardURL", "rayVersion", "session", "uid")]}
 
 
 def without_rules(status: Mapping[str, Any], rules: Iterable[RuleSpec]) -> dict[str, Any]:

@@ -7,13 +7,14 @@ with the process, and what it times begins anew.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import accumulate, pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rayjobwatch.model.digest import LogDigest, kept_tail
+from rayjobwatch.model.facts import STATE_BYTES, Facts, NodeCount, Served
 from rayjobwatch.model.jobs import Failure, Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.observation import Cluster
 from rayjobwatch.model.records import Deletion, RecordState
@@ -144,7 +145,18 @@ _RECENT = Form(_write_recent, _read_recent)
 _NAMES = Form(lambda names, _: list(names) or None, lambda names: tuple(names or ()))
 _TAIL = Form(_write_tail, lambda tail: tuple(tail or ()))
 
-CLUSTER = Shape(
+_NODES = Shape(NodeCount, (Field("alive", "alive", _COUNT), Field("dead", "dead", _COUNT)))
+_SERVED = Shape(Served, (Field("name", "name", _AS_IS), Field("state", "state", _cleaned(STATE_BYTES, _read_word))))
+FACTS = Shape(
+    Facts,
+    (
+        Field("nodes", "nodes", _optional(_NODES)),
+        Field("failed_tasks", "failedTasks", _AS_IS),
+        Field("applications", "applications", _many(_SERVED)),
+        Field("idle_since", "idleSince", _TIME),
+    ),
+)
+_CLUSTER = Shape(
     Cluster,
     (
         Field("dashboard_url", "dashboardURL", _WORD),
@@ -152,6 +164,11 @@ CLUSTER = Shape(
         Field("session", "session", _WORD),
         Field("uid", "uid", _WORD),
     ),
+)
+# The facts stand beside what says which cluster it is.
+CLUSTER = Form(
+    lambda cluster, room: _CLUSTER.write(cluster, room) | FACTS.write(cluster.facts, room),
+    lambda item: replace(_CLUSTER.read(item), facts=FACTS.read(item)),
 )
 _FAILURE = Shape(
     Failure,

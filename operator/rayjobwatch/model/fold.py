@@ -44,7 +44,7 @@ def fold(state: WatchState, ids: Sequence[str], seen: Observation) -> WatchState
     jobs = {id_: fold_job(state.jobs.get(id_, Job(id_)), seen, state.last_contact) for id_ in ids}
     return WatchState(
         jobs=jobs,
-        cluster=seen.cluster if listing else state.cluster,
+        cluster=seen.cluster.after(state.cluster) if listing else state.cluster,
         problem=seen.problem,
         unreachable=seen.unreachable,
         reachable=_reachable(state, seen),

@@ -1,11 +1,12 @@
 """What was seen of a watch's dashboard at one moment."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rayjobwatch.model.cause.tasks import FailedTask
 from rayjobwatch.model.cause.window import LogWindow
+from rayjobwatch.model.facts import NO_FACTS, Facts
 from rayjobwatch.model.jobs import JobRow
 from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.reasons import Reason
@@ -32,6 +33,12 @@ class Cluster:
     uid: str = ""
     session: str = ""
     ray_version: str = ""
+    facts: Facts = NO_FACTS
+
+    def after(self, known: "Cluster") -> "Cluster":
+        """Return this cluster with what was known of the same one before, until it has said more of itself."""
+        same = (self.dashboard_url, self.uid, self.session) == (known.dashboard_url, known.uid, known.session)
+        return replace(self, facts=known.facts) if same and self.facts == NO_FACTS else self
 
 
 NO_CLUSTER = Cluster()

@@ -34,6 +34,11 @@
 | nodes, while a RUNNING row is doubted  | 5; after failures doubled, to   | a verdict waits for it               |
 |                                        | 30                              |                                      |
 | nodes, after a head may have changed   | at once, then 20 for a minute   | Ray needs 20 to call a node DEAD     |
+| facts about the cluster                | 60 after the last, the first    | nobody waits for them                |
+|                                        | after 15; 100 times what asking |                                      |
+|                                        | took, at most 900               |                                      |
+| write of such facts alone              | 60, more from 600 watches, to   | they come with the next write anyway |
+|                                        | 300                             |                                      |
 | read of a Secret that is missing       | 10                              | somebody may be making it            |
 | read of one whose token was refused    | at once, then 1, doubled to 15  | it may have been changed, or may be  |
 | read of one whose token works          | 300                             | its owner may have taken it back     |
@@ -63,6 +68,13 @@ _QUIET_SHARE = 0.1
 NODES_AGAIN = 5.0
 NODES_AFTER_DOUBT = 20.0
 SLOWEST_NODES = 30.0
+
+FACTS_FIRST = 15.0
+FACTS_AGAIN = 60.0
+SLOWEST_FACTS = 900.0
+FACTS_COST_FACTOR = 100.0
+FACTS_WRITE = 60.0
+SLOWEST_FACTS_WRITE = 300.0
 
 SECRET_MISSING = 10.0
 SECRET_AGAIN = 300.0
@@ -126,6 +138,16 @@ def first_silence(age: float) -> float:
 def log_write_pause(watches: int) -> float:
     """Return how long after the last write of a status its logs alone are written, with so many watches at work."""
     return max(LOG_WRITE, min(SLOWEST_LOG_WRITE, watches / LOG_WRITES_PER_SECOND))
+
+
+def facts_pause(took: float) -> float:
+    """Return how long the facts about a cluster are not asked for again after asking `took` so long."""
+    return max(FACTS_AGAIN, min(SLOWEST_FACTS, took * FACTS_COST_FACTOR))
+
+
+def facts_write_pause(watches: int) -> float:
+    """Return how long after the last write of a status such facts alone are written, with so many watches at work."""
+    return max(FACTS_WRITE, min(SLOWEST_FACTS_WRITE, watches / LOG_WRITES_PER_SECOND))
 
 
 def state_write_pause(write_seconds: float) -> float:

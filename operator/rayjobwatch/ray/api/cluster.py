@@ -57,13 +57,17 @@ class StateRow(Record):
 class StateList(list[RowT], Generic[RowT]):
     """Rows of the state API.
 
-    total: how many there are on the cluster, before filters.  truncated: whether the server left rows out (it
-    gives at most 10,000 and has no pages: narrow the question by filters).  warnings: what else it says is missing.
+    total: how many there are on the cluster, before filters that the server applies late; matching: how many after all
+    of them.  truncated: whether the server left rows out (it gives at most 10,000 and has no pages: narrow the question
+    by filters).  warnings: what else it says is missing.
     """
 
-    def __init__(self, rows: Iterable[RowT], total: int, *, truncated: bool, warnings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, rows: Iterable[RowT], total: int, matching: int, *, truncated: bool, warnings: Sequence[str] = ()
+    ) -> None:
         super().__init__(rows)
         self.total = total
+        self.matching = matching
         self.truncated = truncated
         self.warnings = tuple(warnings)
 
@@ -133,7 +137,7 @@ def _rows(answer: Any, row_type: type[RowT], limit: int, operation: str) -> Stat
     truncated = (total > kept >= MOST_ROWS) or (matching > len(rows) >= limit)
     warnings = [table.get("partial_failure_warning"), *_texts(table.get("warnings"))]
     made = [_row(row, row_type) for row in rows]
-    return StateList(made, total, truncated=truncated, warnings=[each for each in warnings if each])
+    return StateList(made, total, matching, truncated=truncated, warnings=[each for each in warnings if each])
 
 
 def _texts(value: Any) -> list[str]:
