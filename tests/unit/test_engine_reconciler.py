@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -13,10 +13,11 @@ from rayjobwatch.engine.targets import Targets
 from rayjobwatch.engine.watch import LOG_GRACE
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
-from rayjobwatch.model import pace
+from rayjobwatch.model import nodes, pace
 from rayjobwatch.model.events import TOLD_AGAIN, events_of, surely_told
 from rayjobwatch.settings import Settings
-from tests.ray.fakedashboard import FakeDashboard
+from tests.ray import fakestate
+from tests.ray.fakedashboard import NODE_ID, FakeDashboard
 from tests.unit.observations import at, folded, heard, row
 
 KEY = ("ml", "train")
@@ -202,6 +203,31 @@ async def test_an_event_that_was_owed_when_the_process_died_is_posted_by_the_nex
             await next_one.close()
             assert len(server.events) == 1
     finally:
+        fake.stop()
+
+
+async def test_a_job_that_only_the_table_calls_running_is_verified_and_never_called_failed_or_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("FASTEST_POLL", "SLOWEST_POLL", "SLOWEST_ANYWAY", "NODES_AGAIN"):
+        monkeypatch.setattr(pace, name, 0.02)
+    fake = FakeDashboard()
+    fake.add_job("a", status="RUNNING")
+    server = SlowWithEvents(_watch(fake.url))
+    server.let_in.set()
+    reconciler = _reconciler(server, [])
+    try:
+        await _status_until(reconciler, server, lambda status: status.get("state") == "Running")
+        fake.go_down()
+        await _status_until(reconciler, server, lambda status: "staleSince" in status)
+        fake.state.nodes = [fakestate.node(NODE_ID, "DEAD", head=True), fakestate.node("b" * 56, head=True)]
+        fake.come_up()  # with the table of before, and the name of its session
+        await _status_until(reconciler, server, lambda status: status["summary"].startswith("verifying a: Ray says"))
+        assert server.body["status"]["state"] == "Running"
+        monkeypatch.setattr(nodes, "DEAD_GRACE", timedelta(seconds=0.2))
+        await _status_until(reconciler, server, lambda status: status["state"] == "Unknown")
+    finally:
+        await reconciler.close()
         fake.stop()
 
 

@@ -9,7 +9,7 @@ from rayjobwatch.model import pace
 from rayjobwatch.model.observation import Nodes
 from rayjobwatch.ray import AsyncRayClient, ClientError, JobDetails, JobStatus
 
-SECONDS = 1.0
+SECONDS = 2.0
 # How long an answer is waited for before the table of jobs is believed without one.
 DOUBT_SECONDS = 60.0
 NOT_THERE = {404, 405, 501}
@@ -40,7 +40,7 @@ class NodeWatch:
     async def check(self, jobs: Iterable[JobDetails]) -> frozenset[str]:
         """Return those of `jobs` that Ray calls RUNNING on a node that is DEAD.
 
-        Asks when it is time to, if that decides about any of them. Takes a second at most and never raises.
+        Asks when it is time to, if that decides about any of them. Takes two seconds at most and never raises.
         """
         places = {job.job_id: job.driver_node_id for job in jobs if job.status is JobStatus.RUNNING}
         if any(places.values()) and self._since(self._asked) > self._pause(places.values()):

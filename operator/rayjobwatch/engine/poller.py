@@ -11,7 +11,7 @@ from rayjobwatch.engine.choices import Choices
 from rayjobwatch.engine.nodes import NodeWatch
 from rayjobwatch.engine.rows import idle_since, is_refusal, problem_of
 from rayjobwatch.model import pace
-from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.observation import Nodes, Problem
 from rayjobwatch.ray import AsyncRayClient, ClientError, JobDetails, NotFoundError, RayVersion
 
 FAILURES_TO_UNREACHABLE = 3
@@ -31,7 +31,8 @@ class Heard:
     """What the dashboard said last: the jobs among `ids` that it has, at `time`.
 
     `jobs` are also those that a watch selects; `lost` are those that Ray calls RUNNING on a node that is DEAD. began:
-    when it was asked (loop time).
+    when it was asked (loop time). nodes: as they were listed last, None where it may be another head since (then
+    is_head_in_doubt), or does not say.
     """
 
     began: float
@@ -39,7 +40,9 @@ class Heard:
     ids: frozenset[str]
     jobs: Mapping[str, JobDetails]
     time: datetime
-    lost: frozenset[str] = frozenset()
+    lost: frozenset[str]
+    nodes: Nodes | None
+    is_head_in_doubt: bool
 
 
 class Poller:
@@ -161,7 +164,8 @@ class Poller:
             self._nodes.doubt()
         listed = datetime.now(UTC)
         lost = await self._nodes.check(jobs.values())
-        return Heard(self._began, version, ids | jobs.keys(), jobs, listed, lost)
+        nodes, in_doubt = self._nodes.nodes, self._nodes.is_in_doubt
+        return Heard(self._began, version, ids | jobs.keys(), jobs, listed, lost, nodes, in_doubt)
 
     def _is_version_in_doubt(self, known: Heard) -> bool:
         lost = any(job.urgent and id_ not in known.jobs for id_, job in self._open_jobs().items())

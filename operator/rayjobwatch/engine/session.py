@@ -81,12 +81,12 @@ class ClusterSession:
     @property
     def nodes(self) -> Nodes | None:
         """The nodes as it listed them last, None where it has not."""
-        return self._nodes.nodes
+        return self._poller.heard.nodes if self._poller.heard else None
 
     @property
     def is_head_in_doubt(self) -> bool:
         """Whether it may be another head than before, and has not told its nodes."""
-        return self._nodes.is_in_doubt
+        return self._poller.heard is not None and self._poller.heard.is_head_in_doubt
 
     @property
     def cluster(self) -> Cluster:
