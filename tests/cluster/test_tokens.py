@@ -112,7 +112,7 @@ def test_the_token_of_a_raycluster_is_found_waited_for_and_may_change_mid_tail(s
     assert status["state"] == "Succeeded"
     assert lines(status, name) == ["one", "two", "three"]
     assert log(status, name)["lines"] == 3
-    assert stage.watches.reasons(name) == ["JobRunning", "JobSucceeded"]
+    assert stage.watches.reasons(name) == ["JobRunning", "DashboardUnreachable", "DashboardReachable", "JobSucceeded"]
     assert not any(token in stage.told() for token in (old, new))
 
 
