@@ -41,7 +41,7 @@ def record(job: Job, status: str, agent_url: str) -> dict[str, Any]:
             "_ray_commit": "0" * 40,
         },
         "driver_agent_http_address": agent_url if started else None,
-        "driver_node_id": f"{job.dashboard:056x}" if started else None,
+        "driver_node_id": node_id(job.dashboard) if started else None,
         "driver_exit_code": {SUCCEEDED: 0, FAILED: 1}.get(status),
     }
 
@@ -60,6 +60,19 @@ def version(dashboard: int) -> dict[str, str]:
     """Return the answer of `GET /api/version`."""
     session = f"session_2026-11-20_12-00-00_000000_{dashboard + 1}"
     return {"version": "4", "ray_version": RAY_VERSION, "ray_commit": "0" * 40, "session_name": session}
+
+
+def node_id(dashboard: int) -> str:
+    """Return the id of the only node of a dashboard's cluster."""
+    return f"{1 + dashboard:056x}"
+
+
+def state_rows(dashboard: int, resource: str) -> dict[str, Any]:
+    """Return the answer of the state API: one node that is its head, and no failed tasks."""
+    node = {"node_id": node_id(dashboard), "node_ip": HOST, "is_head_node": True, "state": "ALIVE", "node_name": HOST}
+    rows = [node] if resource == "nodes" else []
+    counts = dict.fromkeys(("total", "num_after_truncation", "num_filtered"), len(rows))
+    return {"result": True, "msg": "", "data": {"result": {**counts, "result": rows, "warnings": []}}}
 
 
 def _failure(job: Job) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.bench.scale.jobs import PENDING, RUNNING, STOPPED, Job
-from tests.bench.scale.records import record, version
+from tests.bench.scale.records import record, state_rows, version
 
 JSON, TEXT = "application/json; charset=utf-8", "text/plain; charset=utf-8"
 STOP_SECONDS = 0.1
@@ -70,6 +70,9 @@ class Table:
             return Answer("list", 200, self._list(now))
         if url.path in ("/api/version", "/api/ray/version"):
             return Answer("version", 200, json.dumps(version(self.number)).encode())
+        if url.path in ("/api/v0/nodes", "/api/v0/tasks"):
+            resource = url.path.rpartition("/")[2]
+            return Answer(resource, 200, json.dumps(state_rows(self.number, resource)).encode())
         if url.path == "/api/v0/logs/file":
             return self._file(parse_qs(url.query).get("submission_id", [""])[0], now)
         if found := _JOB.fullmatch(url.path):
