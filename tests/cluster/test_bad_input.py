@@ -11,7 +11,6 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster.watches import Watches, conditions
-from tests.localcluster import raycluster
 from tests.localcluster.processes import free_ports
 from tests.localcluster.rayhead import RayHead
 
@@ -47,10 +46,6 @@ def serving(status: int, kind: str, body: bytes, port: int = 0) -> Iterator[str]
         finally:
             server.shutdown()
             thread.join()
-
-
-# An address for documentation.
-NOBODY = "2001:db8::1"
 
 
 def fresh() -> str:
@@ -91,37 +86,6 @@ def test_an_unreachable_dashboard_is_said_and_recovers_by_itself(watches: Watche
     assert f"127.0.0.1:{port}" in ready["message"]
     with serving(404, "text/plain", b"not Ray", port):
         watches.wait_reason(name, "Ready", "NotARayDashboard", timeout=40)
-
-
-@pytest.mark.slow
-def test_an_unknown_raycluster_is_waited_for_until_it_comes(watches: Watches) -> None:
-    name, cluster = fresh(), fresh()
-    watches.apply(name, "raysubmit_1", rayCluster={"name": cluster})
-    assert cluster in watches.wait_reason(name, "Ready", "RayClusterNotFound")["message"]
-    raycluster.create(watches.control_plane, watches.namespace, cluster)
-    watches.wait_reason(name, "Ready", "RayClusterProvisioning")
-    pod = f"{cluster}-head"
-    raycluster.set_head_ready(watches.control_plane, watches.namespace, cluster, head_ip=NOBODY, pod_name=pod)
-    watches.wait_reason(name, "Ready", "HeadServiceNotFound")
-    raycluster.create_head_service(watches.control_plane, watches.namespace, cluster, dashboard_port=False)
-    watches.wait_reason(name, "Ready", "DashboardPortNotFound", timeout=40)
-    watches.kubectl("delete", "service", f"{cluster}-head-svc")
-    raycluster.create_head_service(watches.control_plane, watches.namespace, cluster)
-    assert pod in watches.wait_reason(name, "Ready", "HeadPodNotFound", timeout=40)["message"]
-    raycluster.create_head_pod(watches.control_plane, watches.namespace, cluster, pod, ip=NOBODY)
-    # No Pods on such a machine: found, but not to be reached.
-    found = {"DashboardUnreachable", "DashboardTimeout"}
-    status = watches.wait_until(name, lambda now: conditions(now).get("Ready", {}).get("reason") in found, 40)
-    ready = conditions(status)["Ready"]
-    assert f"http://{cluster}-head-svc.{watches.namespace}.svc.cluster.local:8265" in ready["message"]
-
-
-def test_a_suspended_raycluster_has_its_own_reason(watches: Watches) -> None:
-    name, cluster = fresh(), fresh()
-    raycluster.create(watches.control_plane, watches.namespace, cluster)
-    raycluster.suspend(watches.control_plane, watches.namespace, cluster)
-    watches.apply(name, "raysubmit_1", rayCluster={"name": cluster})
-    watches.wait_reason(name, "Ready", "RayClusterSuspended")
 
 
 def forget(head: RayHead, job: str) -> None:

@@ -63,12 +63,7 @@ def ready_status(name: str, *, head_ip: str, pod_name: str | None = None) -> dic
     """Return the status of a RayCluster whose head pod runs and is ready, at that address."""
     conditions = [
         _condition("HeadPodReady", "True", "HeadPodRunningAndReady", ""),
-        _condition(
-            "RayClusterProvisioned",
-            "True",
-            "AllPodRunningAndReadyFirstTime",
-            "All Ray Pods are ready for the first time",
-        ),
+        _PROVISIONED,
         *_NOT_SUSPENDED,
     ]
     head = {"podIP": head_ip, "podName": pod_name or _pod_name(name)}
@@ -142,16 +137,44 @@ def set_head_ready(cluster: Cluster, namespace: str, name: str, *, head_ip: str,
     _set_status(cluster, namespace, name, ready_status(name, head_ip=head_ip, pod_name=pod_name))
 
 
+def set_head_not_ready(cluster: Cluster, namespace: str, name: str) -> None:
+    """Set the status of a RayCluster whose head pod runs, but is not ready any more."""
+    status = cluster.get("raycluster", name, "-n", namespace)["status"]
+    head = _condition("HeadPodReady", "False", "ContainersNotReady", "containers with unready status: [ray-head]")
+    kept = [item for item in status["conditions"] if item["type"] != "HeadPodReady"]
+    _set_status(cluster, namespace, name, {"conditions": [head, *kept]})
+
+
+def lose_head(cluster: Cluster, namespace: str, name: str) -> None:
+    """Set the status of a RayCluster whose head pod is gone."""
+    conditions = [_condition("HeadPodReady", "False", "HeadPodNotFound", "Head Pod not found"), _PROVISIONED]
+    _set_status(cluster, namespace, name, {"conditions": [*conditions, *_NOT_SUSPENDED], "head": _lost_head(name)})
+
+
 def replace_head(cluster: Cluster, namespace: str, name: str, *, head_ip: str) -> None:
     """Lose the head pod, then have a new one of another name: the status in between, then the one after."""
-    conditions = [_condition("HeadPodReady", "False", "HeadPodNotFound", "Head Pod not found"), *_NOT_SUSPENDED]
-    _set_status(cluster, namespace, name, {"conditions": conditions, "head": _lost_head(name)})
+    lose_head(cluster, namespace, name)
     set_head_ready(cluster, namespace, name, head_ip=head_ip, pod_name=_pod_name(name))
+
+
+def begin_to_suspend(cluster: Cluster, namespace: str, name: str) -> None:
+    """Suspend it as a user does, and set the status as the operator does before its pods are gone."""
+    _set_suspend(cluster, namespace, name, suspend=True)
+    found = cluster.get("raycluster", name, "-n", namespace).get("status", {}).get("conditions", [])
+    kept = [item for item in found if item["type"] != "RayClusterSuspending"]
+    suspending = _condition("RayClusterSuspending", "True", "RayClusterSuspending", "")
+    _set_status(cluster, namespace, name, {"conditions": [*kept, suspending]})
+
+
+def resume(cluster: Cluster, namespace: str, name: str) -> None:
+    """Resume it as a user does, and set the status as the operator does while its new pods come up."""
+    _set_suspend(cluster, namespace, name, suspend=False)
+    set_provisioning(cluster, namespace, name)
 
 
 def suspend(cluster: Cluster, namespace: str, name: str) -> None:
     """Suspend it as a user does, and set the status as the operator does once all pods are gone."""
-    cluster.kubectl("patch", "raycluster", name, "-n", namespace, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    _set_suspend(cluster, namespace, name, suspend=True)
     conditions = [
         _condition("HeadPodReady", "False", "HeadPodNotFound", "Head Pod not found"),
         _condition("RayClusterProvisioned", "False", "RayClusterPodsProvisioning", "RayCluster has been suspended"),
@@ -172,6 +195,11 @@ def ready_cluster(cluster: Cluster, namespace: str, name: str, *, head_ip: str, 
     create_head_service(cluster, namespace, name)
     set_provisioning(cluster, namespace, name)
     set_head_ready(cluster, namespace, name, head_ip=head_ip)
+
+
+def _set_suspend(cluster: Cluster, namespace: str, name: str, *, suspend: bool) -> None:
+    patch = json.dumps({"spec": {"suspend": suspend}})
+    cluster.kubectl("patch", "raycluster", name, "-n", namespace, "--type=merge", "-p", patch)
 
 
 def _set_status(cluster: Cluster, namespace: str, name: str, status: dict[str, Any]) -> None:
@@ -210,3 +238,7 @@ def _pod_name(name: str) -> str:
 _ENDPOINTS = {port: str(number) for port, number in PORTS.items()}
 # From the first status on, each with its own name as the reason.
 _NOT_SUSPENDED = [_condition(kind, "False", kind, "") for kind in ("RayClusterSuspending", "RayClusterSuspended")]
+# It stays, whatever becomes of the head, until the cluster is suspended.
+_PROVISIONED = _condition(
+    "RayClusterProvisioned", "True", "AllPodRunningAndReadyFirstTime", "All Ray Pods are ready for the first time"
+)
