@@ -32,7 +32,7 @@ from tests.localcluster.processes import (
 from tests.localcluster.rayvenv import ensure_ray
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 # Ray replaces 127.0.0.1 by the machine's outer address; any other loopback address it leaves alone.
 NODE_IP = "127.0.0.2"
@@ -163,6 +163,18 @@ class RayHead:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         wait_for("the dashboard's end", self._is_refused, timeout=10)
+
+    @contextlib.contextmanager
+    def frozen_dashboard(self) -> Iterator[None]:
+        """Stop the dashboard and its module processes meanwhile, without an end: connections stand, nothing answers."""
+        frozen = [pid for dashboard in self._dashboard_pids() for pid in (dashboard, *descendants(dashboard))]
+        try:
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
 
     def restart_dashboard(self) -> None:
         """Kill the dashboard if it runs and start it again as Ray did, on the same port; returns when it answers."""

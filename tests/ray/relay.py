@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from typing import Self
 
 from tests.ray.wire import LoopThread
@@ -38,23 +40,76 @@ class Relay:
     async def _cut(self) -> int:
         writers = list(self._writers)
         for writer in writers:
-            writer.transport.abort()
+            _reset(writer)
         self.cuts += bool(writers)
         return len(writers) // 2
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._pass_on(b"", reader, writer)
+
+    async def _pass_on(self, begun: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass a connection on, of which `begun` was read already."""
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
             return
         self._writers |= {writer, back}
+        back.write(begun)
         try:
             await asyncio.gather(_pump(reader, back), _pump(there, writer))
         finally:
             self._writers -= {writer, back}
             writer.transport.abort()
             back.transport.abort()
+
+
+class Gate(Relay):
+    """A relay as proxies are: it may want a token, and it may answer in place of what is behind it."""
+
+    def __init__(self, port: int, token: str = "") -> None:
+        self._answer = b""
+        self._token = token
+        super().__init__(port)
+
+    def change(self, *, answer: bytes = b"", token: str = "") -> None:
+        """Answer so from now on (empty: pass on), and want that token (empty: the same); every connection is cut."""
+        self._answer, self._token = answer, token or self._token
+        self.cut()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Of a connection only the first request is looked at: all of it go with the same token.
+        try:
+            begun = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, OSError):
+            writer.close()
+            return
+        if not (answer := self._answer or self._refusal(begun)):
+            await self._pass_on(begun, reader, writer)
+            return
+        writer.write(answer)
+        writer.close()
+
+    def _refusal(self, request: bytes) -> bytes:
+        sent = f"x-ray-authorization: bearer {self._token}\r\n".lower().encode()
+        return (
+            b"" if not self._token or sent in request.lower() else http_answer("401 Unauthorized", "text/plain", b"no")
+        )
+
+
+def http_answer(status: str, content_type: str, body: bytes) -> bytes:
+    """Return a whole HTTP answer, after which the connection ends."""
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    if not writer.is_closing():
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
