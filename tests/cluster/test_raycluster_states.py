@@ -91,7 +91,7 @@ def test_a_watch_says_in_which_state_its_cluster_is_and_outlives_it(stage: Stage
         (raycluster.lose_head, "HeadPodNotFound", "kubectl describe raycluster shared"),
         (raycluster.begin_to_suspend, "RayClusterSuspending", "its jobs"),
         (raycluster.suspend, "RayClusterSuspended", "suspend: false"),
-        (raycluster.resume, "RayClusterProvisioning", "for the first time"),
+        (raycluster.resume, "RayClusterProvisioning", "to come up"),
     ):
         change(*stage.place, "shared")
         assert helps in stage.wait(name, reason)

@@ -1,9 +1,11 @@
 """RayClusters as KubeRay's operator writes them, state by state: each has its own reason, and says what helps."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,8 @@ WAITS = {"type": "HeadPodReady", "status": "False", "reason": "ImagePullBackOff"
 GONE = {"type": "HeadPodReady", "status": "False", "reason": "HeadPodNotFound", "message": "Head Pod not found"}
 UNKNOWN = {"type": "HeadPodReady", "status": "Unknown", "reason": "Unknown"}
 UP = {"type": "HeadPodReady", "status": "True", "reason": "HeadPodRunningAndReady"}
-QUOTA = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateHeadPod", "message": "exceeded quota: gpus"}
+QUOTA = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateHeadPod"}
+QUOTA |= {"message": "FailedCreateHeadPod\nexceeded quota: gpus"}
 FINE = {"type": "ReplicaFailure", "status": "False", "reason": "", "message": ""}
 SUSPENDED = {"suspend": True}
 
@@ -49,7 +52,7 @@ def told(*conditions: dict[str, str], state: str = "") -> dict[str, Any]:
         (cluster(), "RayClusterProvisioning", "no status yet: does KubeRay run?"),
         (cluster({}), "RayClusterProvisioning", "kubectl describe raycluster shared"),
         (cluster(told(GONE, NEVER, *AWAKE)), "RayClusterProvisioning", "False (HeadPodNotFound: Head Pod not found)"),
-        (cluster(told(WAITS, NEVER)), "RayClusterProvisioning", "for the first time: HeadPodReady is False (ImagePull"),
+        (cluster(told(WAITS, NEVER)), "RayClusterProvisioning", "to come up: HeadPodReady is False (ImagePull"),
         (cluster(told(WAITS, NEVER)), "RayClusterProvisioning", "-l ray.io/cluster=shared,ray.io/node-type=head"),
         (cluster(told(GONE, NEVER, QUOTA)), "RayClusterProvisioning", "FailedCreateHeadPod: exceeded quota: gpus"),
         (cluster(told(WAITS, ONCE, state="ready")), "RayClusterNotReady", "no such image"),
@@ -67,7 +70,7 @@ def told(*conditions: dict[str, str], state: str = "") -> dict[str, Any]:
         (cluster({"state": "suspended"}, SUSPENDED), "RayClusterSuspended", "suspend: false"),
         (cluster(None, SUSPENDED), "RayClusterSuspended", "suspend: false"),
         (cluster(told(GONE, NEVER, ASLEEP, state="suspended")), "RayClusterProvisioning", "to resume"),
-        (cluster(told(WAITS, NEVER, *AWAKE, state="suspended")), "RayClusterProvisioning", "for the first time"),
+        (cluster(told(WAITS, NEVER, *AWAKE, state="suspended")), "RayClusterProvisioning", "to come up"),
         (cluster(told(UP, ONCE), deleted=True), "RayClusterDeleting", "not over when it is gone are Lost"),
         (cluster(told(GONE, NEVER, ASLEEP), SUSPENDED, deleted=True), "RayClusterDeleting", "being deleted"),
     ],
@@ -103,6 +106,18 @@ def test_a_cluster_whose_head_is_elsewhere_says_what_to_do() -> None:
     assert (problem.reason, problem.stalled) == ("RayClusterManagedElsewhere", True)
     assert "run by kueue.x-k8s.io/multikueue" in problem.message
     assert "--dashboard-override" in problem.message
+
+
+RECORDED = yaml.safe_load(Path(__file__).with_name("raycluster_statuses.yaml").read_text())
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded["name"])
+def test_what_kuberay_was_seen_to_write_is_understood(recorded: dict[str, Any]) -> None:
+    found = cluster(
+        recorded["status"], {"suspend": recorded.get("suspend", False)}, deleted=recorded.get("deleted", False)
+    )
+    problem = cluster_problem(found)
+    assert (problem.reason if problem else "") == recorded["reason"]
 
 
 CONDITIONS = [WAITS, GONE, UNKNOWN, UP, QUOTA, NEVER, ONCE, SUSPENDING, ASLEEP, *AWAKE, {}, {"type": "HeadPodReady"}]

@@ -69,7 +69,7 @@ def _headless(name: str, status: Mapping[str, Any], conditions: Conditions) -> P
         message = f"waiting for KubeRay to take up RayCluster {name}, which has no status yet: does KubeRay run?"
         return Problem(Reason.RAY_CLUSTER_PROVISIONING, f"{message}{_look(name)}")
     if provisioned and provisioned["status"] != "True":
-        message = f"waiting for the head of RayCluster {name} to be ready for the first time: {_said(status, head)}"
+        message = f"waiting for the head of RayCluster {name} to come up: {_said(status, head)}"
         return Problem(Reason.RAY_CLUSTER_PROVISIONING, f"{message}{failure or _look_at_head(name)}")
     if head and head.get("reason") == Reason.HEAD_POD_NOT_FOUND:
         message = f"the head Pod of RayCluster {name} is gone: waiting for KubeRay to make another"
@@ -90,7 +90,9 @@ def _failure(conditions: Conditions) -> str:
     failure = conditions.get("ReplicaFailure", {})
     if failure.get("status") != "True":
         return ""
-    return f"; KubeRay says {failure.get('reason', '')}: {clean_line(failure.get('message', ''), 300)}"
+    reason = failure.get("reason", "")
+    message = failure.get("message", "").removeprefix(f"{reason}\n").replace("\n", " ")
+    return f"; KubeRay says {reason}: {clean_line(message, 300)}"
 
 
 def _look(name: str) -> str:
