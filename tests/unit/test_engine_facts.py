@@ -1,6 +1,7 @@
 """What a dashboard is asked about its cluster, and how seldom. On real sockets."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
@@ -101,6 +102,12 @@ async def test_what_a_ray_does_not_tell_is_left_out(
 ) -> None:
     fake.on("GET", path, faults.answer(status))
     assert await _looked(facts) == wanted
+
+
+async def test_a_number_that_no_status_can_hold_is_cut(fake: FakeDashboard, facts: ClusterFacts) -> None:
+    rows = {"total": 10**30, "num_after_truncation": 1, "num_filtered": 10**30, "result": [fakestate.task("t1")]}
+    fake.on("GET", TASKS, faults.json_text(json.dumps({"result": True, "msg": "", "data": {"result": rows}})))
+    assert (await _looked(facts)).failed_tasks == 2**31 - 1
 
 
 @pytest.mark.parametrize(("status", "applications"), [(500, ALL.applications), (404, ())])

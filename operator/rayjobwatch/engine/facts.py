@@ -13,6 +13,7 @@ from rayjobwatch.model.facts import NO_FACTS, Facts, NodeCount, Served, served
 from rayjobwatch.ray import AsyncRayClient, ClientError
 
 SECONDS = 5.0
+MOST_TASKS = 2**31 - 1
 T = TypeVar("T")
 
 
@@ -71,7 +72,8 @@ class ClusterFacts:
 
     async def _failed_tasks(self) -> int | None:
         # Ray filters by state at the source: a single row comes, however many tasks there are.
-        return (await self._client.list_tasks(filters=[("state", "=", "FAILED")], limit=1)).matching
+        failed = await self._client.list_tasks(filters=[("state", "=", "FAILED")], limit=1)
+        return max(0, min(failed.matching, MOST_TASKS))
 
     async def _applications(self) -> tuple[Served, ...]:
         return served((one.name, one.status) for one in await self._client.list_serve_applications())

@@ -163,7 +163,9 @@ class Poller:
         if known is None or self._failures or version != known.version:
             self._nodes.doubt()
         listed = datetime.now(UTC)
-        lost = await self._nodes.check(jobs.values())
+        # A job that is over for all who watch it may be RUNNING in the table for ever.
+        is_new = jobs.keys() - (known.jobs.keys() if known else ())
+        lost = await self._nodes.check(job for id_, job in jobs.items() if id_ in ids or id_ in is_new)
         nodes, in_doubt = self._nodes.nodes, self._nodes.is_in_doubt
         return Heard(self._began, version, ids | jobs.keys(), jobs, listed, lost, nodes, in_doubt)
 

@@ -33,7 +33,7 @@
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
 | nodes, while a RUNNING row is doubted  | 5; after failures doubled, to   | a verdict waits for it               |
 |                                        | 30                              |                                      |
-| nodes, after a head may have changed   | at once, then 20 for a minute   | Ray needs 20 to call a node DEAD     |
+| nodes, after a head may have changed   | at once, then 20 for a minute   | Ray may need 13 to call a node DEAD  |
 | facts about the cluster                | 60 after the last, the first    | nobody waits for them                |
 |                                        | after 15; 100 times what asking |                                      |
 |                                        | took, at most 900               |                                      |
