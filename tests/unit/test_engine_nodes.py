@@ -7,10 +7,15 @@ import pytest
 
 from rayjobwatch.engine import nodes
 from rayjobwatch.engine.nodes import NodeWatch
+from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.model import pace
+from rayjobwatch.model.dashboard import Dashboard
+from rayjobwatch.model.selector import Selector
 from rayjobwatch.ray import AsyncRayClient, JobDetails
 from tests.ray import fakestate, faults
 from tests.ray.fakedashboard import NODE_ID, FakeDashboard
+from tests.ray.flavours import until
+from tests.unit.observations import T0
 
 PATH = "/api/v0/nodes"
 RUNNING = JobDetails({"job_id": "a", "status": "RUNNING", "driver_node_id": NODE_ID})
@@ -95,3 +100,33 @@ async def test_a_ray_that_answers_other_things_only_is_believed_after_a_while(
     watch.doubt()
     monkeypatch.setattr(nodes, "DOUBT_SECONDS", 0.0)
     assert not watch.is_in_doubt
+
+
+async def test_for_a_row_that_nobody_waits_for_no_node_is_asked_for(
+    fake: FakeDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FASTEST_POLL", "SLOWEST_POLL", "LOOK_AGAIN", "NODES_AGAIN"):
+        monkeypatch.setattr(pace, name, 0.01)
+    fake.state.nodes = [fakestate.node(NODE_ID, "DEAD", head=True)]
+    fake.add_job("a", status="RUNNING")
+    session = ClusterSession(Dashboard(fake.url), lambda *_: None, lambda _: None)
+    selector = Selector("all", {}, None, T0)
+    try:
+        session.join(("ml", "all"), ["a"], selector=selector)
+        await until(lambda: _asked(fake) >= 3)
+        session.join(("ml", "all"), [], selector=selector)  # it is over, as its watch knows
+        await _polled(fake, 2)
+        asked = _asked(fake)
+        await _polled(fake, 5)
+        assert _asked(fake) == asked
+    finally:
+        await session.close()
+
+
+async def _polled(fake: FakeDashboard, times: int) -> None:
+    polls = _lists(fake) + times
+    await until(lambda: _lists(fake) >= polls)
+
+
+def _lists(fake: FakeDashboard) -> int:
+    return sum(request.path == "/api/jobs/" for request in fake.requests)
