@@ -125,8 +125,9 @@ def test_a_job_gets_no_verdict_from_another_cluster_of_the_same_name(stage: Stag
     stage.make_ready()
     stage.watches.apply(name, job)
     before = stage.watches.wait_until(name, lambda now: now.get("state") == "Running")
-    # The new one is there before anybody looks; its dashboard calls its session the same and has a job of that id.
+    # The new one is there at once; its dashboard calls its session the same and has a job of that id.
     hold(stage, "shared")
+    stage.wait(name, "RayClusterDeleting")
     submitted.finish("FAILED")
     let_go(stage, "shared")
     stage.make_ready()
