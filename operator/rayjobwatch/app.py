@@ -1,5 +1,6 @@
 """Wiring and life cycle of the controller."""
 
+import asyncio
 import os
 import random
 import socket
@@ -15,6 +16,8 @@ from rayjobwatch.engine.engine import Engine
 from rayjobwatch.kube.client import KubeClient, load_configuration
 from rayjobwatch.model import pace
 from rayjobwatch.settings import Settings
+
+GOODBYE_SECONDS = 0.25
 
 
 async def run(settings: Settings) -> None:
@@ -38,6 +41,8 @@ async def run(settings: Settings) -> None:
             )
         finally:
             await engine.stop()
+    # Of a TLS connection that is closed, as kopf's watch streams now are, the other side says goodbye, too.
+    await asyncio.sleep(GOODBYE_SECONDS)
 
 
 def _registry(settings: Settings, engine: Engine) -> kopf.OperatorRegistry:
