@@ -133,7 +133,8 @@ def test_a_job_gets_no_verdict_from_another_cluster_of_the_same_name(stage: Stag
     stage.make_ready()
     status = stage.watches.wait(name)
     assert status["state"] == "Lost"
-    assert stage.watches.reasons(name) == ["JobRunning", "JobLost"]
+    told = [reason for reason in stage.watches.reasons(name) if reason.startswith("Job")]
+    assert told == ["JobRunning", "JobLost"]
     stage.watches.apply("another", job)
     after = stage.watches.wait("another")
     assert after["state"] == "Failed"
