@@ -25,7 +25,7 @@ STATED = 5
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a seed's campaign. slowest: seconds from the last fault or end to the last verdict."""
+    """What came of a seed's campaign. seconds: from its beginning to the last of the `verdicts`."""
 
     seed: int
     plan: Campaign
