@@ -7,10 +7,12 @@ from uuid import uuid4
 
 from tests.localcluster.rayhead import RayHead
 
-# Without a process for each line: ten of them leave the machine to others.
+# Without a process for each line: ten of them leave the machine to others. Nobody writes to the pipe that it waits at:
+# a `read` whose time is up just then loses what was written.
 ENTRYPOINT = """bash -c '
 exec 3<>"$0"
-until read -t 0.5 -u 3 code; do echo "line $((number++))"; done
+until [ -e "$0.code" ]; do read -t 0.5 -u 3; echo "line $((number++))"; done
+read code <"$0.code"
 echo "told to end with $code"
 exit "$code"' """
 
@@ -39,9 +41,9 @@ class HeldJobs:
     def end(self, job: str, code: int, *, perhaps: str = "") -> None:
         """Have a job that runs end with an exit code; `perhaps`: what may be said of it instead."""
         self.ends[job] = {"Failed" if code else "Succeeded", perhaps} - {""}
-        gate = os.open(self._directory / job, os.O_WRONLY | os.O_NONBLOCK)  # an error where nobody reads
-        with os.fdopen(gate, "w") as writer:
-            writer.write(f"{code}\n")
+        written = self._directory / f"{job}.part"
+        written.write_text(f"{code}\n")
+        written.rename(self._directory / f"{job}.code")
 
     def lose(self) -> list[str]:
         """Take it that those that go on are lost; return them."""

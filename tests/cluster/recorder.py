@@ -74,7 +74,9 @@ class Recorder:
         if before in OVER and state != before:
             return f"{job} was {before} and is {state}"
         ends = self._ends.get(job, set())
-        return f"{job} is said to be {state}; true is {ends or 'that it goes on'}" if state in OVER - ends else ""
+        if state not in OVER - ends:
+            return ""
+        return f"{job} is said to be {state}; true is {ends or 'that it goes on'}: {row}"
 
 
 def _untrue(status: Json) -> Iterator[str]:

@@ -51,7 +51,8 @@ class Stage:
         """Have so many jobs in flight, each watched and said to run; return them."""
         wanted = self.jobs.submit(count - len(self.running))
         items = [manifest(job, watch_spec(job, protocol)) for job, protocol in zip(wanted, cycle(PROTOCOLS))]
-        self.watches.control_plane.apply(items, "-n", self.watches.namespace)
+        if items:
+            self.watches.control_plane.apply(items, "-n", self.watches.namespace)
         self.running += wanted
         self.wait(self.running, lambda now: now.get("state") == "Running")
         return list(self.running)
@@ -89,7 +90,7 @@ class Stage:
         self.wait(ended, lambda now: now.get("state") in OVER and first_log(now).get("complete"))
         for job in ended:
             row = first_job(self.recorder.now[job])
-            assert {row["state"]} == self.jobs.ends[job]
+            assert {row["state"]} == self.jobs.ends[job], self.head.job(job)
             assert row["log"]["lines"] == log_of(self.head, job).count(b"\n")
             assert row["log"]["tail"][-1] == f"told to end with {row.get('exitCode', 0)}"
         self._check_all()
