@@ -1,7 +1,9 @@
 """Reconciling against an API server that fails in between."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -14,9 +16,14 @@ from rayjobwatch.engine.watch import LOG_GRACE
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.model import nodes, pace
-from rayjobwatch.model.events import TOLD_AGAIN, events_of, surely_told
+from rayjobwatch.model.events import events_of, surely_told
+from rayjobwatch.model.firing import rule_events
+from rayjobwatch.model.lens import Findings
+from rayjobwatch.model.rules import RuleState
+from rayjobwatch.model.servestate import CleanUp, ServeState
+from rayjobwatch.model.spec import RuleSpec
 from rayjobwatch.settings import Settings
-from tests.ray import fakestate
+from tests.ray import fakestate, faults
 from tests.ray.fakedashboard import NODE_ID, FakeDashboard
 from tests.unit.observations import at, folded, heard, row
 
@@ -55,7 +62,7 @@ class Server:
         return body
 
 
-async def test_an_event_is_posted_before_the_status_that_says_the_same_after_a_failure_too() -> None:
+async def test_an_end_is_written_before_its_event_is_posted_after_a_failure_too() -> None:
     server = Server()
     client = cast("KubeClient", server)
     recorder = Recorder(client, "test", lambda: 0.0)
@@ -65,11 +72,11 @@ async def test_an_event_is_posted_before_the_status_that_says_the_same_after_a_f
     reconciler = Reconciler(client, objects, recorder, targets, lambda *_: None, lambda *_: None, lambda: 0.0)
     with pytest.raises(KubeError):
         await reconciler.reconcile(KEY)
-    assert server.writes == ["JobLost", "Lost"]
+    assert server.writes == ["Lost"]
     server.is_away = False
     for _ in range(3):
         await reconciler.reconcile(KEY)
-    assert server.writes == ["JobLost", "Lost", "JobLost", "Lost"]
+    assert server.writes == ["Lost", "Lost", "JobLost", "Lost"]
     assert recorder.waiting == 0
 
 
@@ -206,6 +213,58 @@ async def test_an_event_that_was_owed_when_the_process_died_is_posted_by_the_nex
         fake.stop()
 
 
+class AwayAfterAnEnd(Patient):
+    """An API server that takes no status any more once it has the Event of a job's end."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(body)
+        self.is_away = False
+        self.reasons: dict[str, str] = {}
+
+    async def create(self, _resource: Resource, _namespace: str, body: Body) -> Body:
+        self.reasons.setdefault(body["metadata"]["name"], body["reason"])
+        self.is_away = self.is_away or body["reason"] == "JobStopped"
+        return body
+
+    async def apply_status(self, resource: Resource, namespace: str, name: str, body: Body) -> Body:
+        if self.is_away:
+            raise KubeError(0, "ClientConnectorError", "the API server did not answer")
+        return await super().apply_status(resource, namespace, name, body)
+
+
+async def test_the_head_is_another_one_after_a_process_died_with_the_event_of_an_end_and_no_other_end_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LOG_WRITE", "NEW_HEAD_AGAIN"):
+        monkeypatch.setattr(pace, name, 0.0)
+    fake = FakeDashboard()
+    job = fake.add_job("a", status="RUNNING")
+    job.row["start_time"] = int(datetime.now(UTC).timestamp() * 1000)
+    server = AwayAfterAnEnd(_watch(fake.url))
+    try:
+        dying = _reconciler(server, [])
+        await _status_until(dying, server, lambda status: status.get("state") == "Running")
+        job.row["end_time"] = job.row["start_time"] + 1000
+        job.finish("STOPPED")
+        with pytest.raises(KubeError):
+            await _status_until(dying, server, lambda _: False)
+        await dying.close()
+        fake.jobs.clear()
+        another = '{"version": "4", "ray_version": "2.60.0", "session_name": "session_another"}'
+        fake.on("GET", "/api/version", faults.answer(200, another))
+        server.is_away = False
+        next_one = _reconciler(server, [])
+        with contextlib.suppress(KubeError):
+            await _status_until(next_one, server, lambda status: "eventsPending" not in status)
+        server.is_away = False
+        await _status_until(next_one, server, lambda status: "eventsPending" not in status)
+        await next_one.close()
+        assert server.body["status"]["state"] == "Stopped"
+        assert sorted(server.reasons.values()) == ["JobRunning", "JobStopped"]
+    finally:
+        fake.stop()
+
+
 async def test_a_job_that_only_the_table_calls_running_is_verified_and_never_called_failed_or_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -256,8 +315,13 @@ async def test_facts_about_the_cluster_alone_are_written_in_time_and_with_whatev
         fake.stop()
 
 
-def test_ends_that_are_older_than_the_api_server_s_memory_are_not_told_again() -> None:
-    state = folded(heard(0, row("SUCCEEDED", end_time=at(0))))
-    for seconds, is_told in ((60, False), (TOLD_AGAIN.total_seconds() + 1, True)):
-        notes = list(events_of(surely_told(state, at(seconds)), state))
-        assert bool(notes) is not is_told
+def test_what_is_older_than_the_api_server_s_memory_is_not_told_again() -> None:
+    rule = RuleSpec(name="nan", pattern="NaN")
+    fired = Findings(rules={"nan": RuleState(count=1, fired=1, firing=True, last_match=at(0), line="NaN")})
+    cleaned = ServeState(state=CleanUp.DONE, requested=at(0), session="s1", deleted=("app",))
+    ended = folded(heard(0, row("SUCCEEDED", end_time=at(0))))
+    state = replace(ended, findings={"a": fired}, serve=cleaned)
+    for seconds, told in ((60, ["JobSucceeded", "ServeApplicationDeleted", "LogRuleFired"]), (3001, [])):
+        before = surely_told(state, at(seconds))
+        notes = [*events_of(before, state), *rule_events(before, state, [rule])]
+        assert [note.reason for note in notes] == told

@@ -3,7 +3,7 @@
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from rayjobwatch.engine.crash import reached
@@ -158,8 +158,7 @@ class Reconciler:
         notes = [not_waited_for(job) for job in deletion.jobs_left(watch.state, watch.spec)]
         if watch.state.serve.is_pending:
             notes.append(clean_up_not_waited_for(watch.state.serve))
-        seconds = pace.events_pause(self._write_seconds)
-        await self._teller.tell(key, [(watch.body, note) for note in notes], seconds)
+        await self._teller.tell(key, [(watch.body, note) for note in notes], self._events_pause)
         await self._set_finalizer(key, watch, present=False)
 
     def _read_anew(self, key: WatchKey, error: KubeError) -> None:
@@ -191,16 +190,37 @@ class Reconciler:
         if (wait := self._wait(watch, status, changed=changed)) > 0:
             self._again(key, wait)
             return
-        reached("before the events")
-        await self._teller.tell(key, _notes(watch, target, status), pace.events_pause(self._write_seconds))
-        if self._teller.owes(watch.body, key):
-            status["eventsPending"] = True
-            self._again(key, EVENTS_AGAIN_SECONDS)
-        await self._write(key, watch, status, urgent=changed)
+        await self._tell_and_write(key, watch, status, _notes(watch, target, status), urgent=changed)
         if watch.session and watch.told is watch.state:
             watch.session.follow(key, watch.wanted_logs(now), watch.lens)
         self._act(key, watch, now)
         await self._expire(key, watch, now)
+
+    async def _tell_and_write(
+        self, key: WatchKey, watch: Watch, status: Body, notes: Sequence[Note], *, urgent: bool
+    ) -> None:
+        """Post Events before the status that says the same, but from the end of a job on after it.
+
+        A process that died in between would find another end, and tell it too, where the head is another one by then.
+        """
+        first_end = next((place for place, (_, note) in enumerate(notes) if note.is_end), len(notes))
+        reached("before the events")
+        await self._teller.tell(key, notes[:first_end], self._events_pause)
+        if ends := notes[first_end:]:
+            await self._write(key, watch, {**status, "eventsPending": True}, urgent=urgent)
+            if watch.told is not watch.state:
+                return
+            reached("before the events of ends")
+            await self._teller.tell(key, ends, self._events_pause)
+            urgent = False
+        if self._teller.owes(watch.body, key):
+            status["eventsPending"] = True
+            self._again(key, EVENTS_AGAIN_SECONDS)
+        await self._write(key, watch, status, urgent=urgent)
+
+    @property
+    def _events_pause(self) -> float:
+        return pace.events_pause(self._write_seconds)
 
     def _act(self, key: WatchKey, watch: Watch, now: datetime) -> None:
         """Carry out what is decided, once that is written down."""
@@ -294,9 +314,7 @@ class Reconciler:
         if status == watch.status:
             watch.told = watch.state
             return
-        is_of_facts = without_facts(status) == without_facts(watch.status)
-        pause = (pace.facts_write_pause if is_of_facts else pace.log_write_pause)(len(self._at_work))
-        due = watch.written + pause - self._clock()
+        due = watch.written + self._write_pause(status, watch.status) - self._clock()
         if not urgent and due > 0:
             watch.told = watch.state  # of which only logs and facts are not written
             self._again(key, due)
@@ -319,12 +337,22 @@ class Reconciler:
             watch.spec = None
             self._again(key, 0.0)
 
+    def _write_pause(self, status: Body, before: Body) -> float:
+        """Return how long after the last write of a status that is not urgent the next one comes."""
+        if {**status, "eventsPending": True} == before:
+            return pace.events_told_pause(len(self._at_work))
+        is_of_facts = without_facts(status) == without_facts(before)
+        return (pace.facts_write_pause if is_of_facts else pace.log_write_pause)(len(self._at_work))
+
 
 def _notes(watch: Watch, target: Target, status: Body) -> list[Note]:
     """Return the Events to post, those of the RayCluster too."""
-    notes = list(watch.notes(status))
-    on_cluster = [(target.cluster, of_cluster(note)) for note in notes if note.on_cluster and target.cluster]
-    return [*((watch.body, note) for note in notes), *on_cluster]
+    notes: list[Note] = []
+    for note in watch.notes(status):
+        notes.append((watch.body, note))
+        if note.on_cluster and target.cluster:
+            notes.append((target.cluster, of_cluster(note)))
+    return notes
 
 
 def _is_edited(before: Body, now: Body) -> bool:

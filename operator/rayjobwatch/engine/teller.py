@@ -1,4 +1,4 @@
-"""Posting the Events of watches: before the status that says the same, if the API server is quick; never in its way.
+"""Posting the Events of watches, in their order; however slow the API server is with them, a status need not wait.
 
 What watches tell of a RayCluster is posted for the first of them: of 200 on a dashboard that goes away one tells it.
 """

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 from rayjobwatch.model.deletion import LONGEST
 from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
+from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.reasons import EventReason
 from rayjobwatch.model.records import Deletion
 from rayjobwatch.model.selection import is_news
-from rayjobwatch.model.servestate import ServeState
+from rayjobwatch.model.servestate import NO_CLEAN_UP, ServeState
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import end_of, listed
 
@@ -109,14 +110,23 @@ def clean_up_not_waited_for(serve: ServeState) -> EventNote:
 def surely_told(state: WatchState, now: datetime) -> WatchState:
     """Return what a process has told of that state which was killed while it still owed Events.
 
-    What it owed is told again under the same names. The API server forgets Events after an hour: older ends are not.
+    What it owed is told again under the same names. The API server forgets Events after an hour: what is older is not.
     """
     jobs = state.jobs.items()
     told = {id_: job for id_, job in jobs if job.state.is_over and job.end_time and now - job.end_time > TOLD_AGAIN}
     selected = state.selected
     if selected and selected.newest:  # of jobs without a row only the time says whether they were told
         selected = replace(selected, newest=min(selected.newest, now - TOLD_AGAIN))
-    return replace(state, jobs=told, selected=selected)
+    requested = state.serve.requested
+    serve = state.serve if requested and now - requested > TOLD_AGAIN else NO_CLEAN_UP
+    findings = {id_: _surely_told(found, now) for id_, found in state.findings.items()}
+    return replace(state, jobs=told, selected=selected, serve=serve, findings=findings)
+
+
+def _surely_told(found: Findings, now: datetime) -> Findings:
+    rules = found.rules.items()
+    told = {name: rule for name, rule in rules if rule.last_match and now - rule.last_match > TOLD_AGAIN}
+    return replace(found, rules=told)
 
 
 def _stop_notes(job: Job, before: StopOrder | None, generation: int) -> Iterator[EventNote]:

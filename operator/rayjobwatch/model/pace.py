@@ -25,6 +25,7 @@
 |                                        | 2                               | sooner                               |
 | write of what a log rule does         | at once, but 2 after a write    | one that flaps must not flood us     |
 | write of a log's progress alone        | 5, more from 50 watches, to 15  | 10 a second, as etcd rewrites it all |
+| write that all Events are posted       | 0.1 for each watch at work, 5   | nobody waits for it                  |
 | wait for Events before a status        | 0.1; on a slow API server as    | a status waits for no Event that     |
 |                                        | long as 5 of its writes, to 1   | hangs, nor tells of it needlessly    |
 | first reading of a running job's log   | when its state is written; of   | of many watches all get a state soon |
@@ -138,6 +139,11 @@ def first_silence(age: float) -> float:
 def log_write_pause(watches: int) -> float:
     """Return how long after the last write of a status its logs alone are written, with so many watches at work."""
     return max(LOG_WRITE, min(SLOWEST_LOG_WRITE, watches / LOG_WRITES_PER_SECOND))
+
+
+def events_told_pause(watches: int) -> float:
+    """Return how long after the last write of a status it is written that its Events are posted, as for logs."""
+    return min(LOG_WRITE, watches / LOG_WRITES_PER_SECOND)
 
 
 def facts_pause(took: float) -> float:
