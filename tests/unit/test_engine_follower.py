@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rayjobwatch.engine import follower
+from rayjobwatch.engine.circuit import Circuit
 from rayjobwatch.engine.follower import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Follower
 from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.model.digest import LogDigest
@@ -51,7 +52,7 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def _followed(log: Log, seed: LogDigest | None = None) -> tuple[LogDigest, list[LogDigest]]:
     told: list[LogDigest] = []
     hearing = Hearing(seed or LogDigest())
-    one = Follower(log.tail, hearing, lambda: told.append(hearing.digest), asyncio.Semaphore())
+    one = Follower(log.tail, hearing, lambda: told.append(hearing.digest), asyncio.Semaphore(), Circuit())
     async with asyncio.timeout(5):
         await one.run()
     return replace(hearing.digest, last_line_time=None), told
@@ -99,14 +100,14 @@ async def test_a_failure_that_is_not_of_the_dashboard_is_not_hidden() -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        await Follower(broken, Hearing(LogDigest()), lambda: None, asyncio.Semaphore()).run()
+        await Follower(broken, Hearing(LogDigest()), lambda: None, asyncio.Semaphore(), Circuit()).run()
 
 
 async def test_a_log_without_a_place_says_that_it_waits_and_is_read_when_one_is_free() -> None:
     places = asyncio.Semaphore()
     told = asyncio.Event()
     hearing = Hearing(LogDigest())
-    one = Follower(Log([]).tail, hearing, told.set, places)
+    one = Follower(Log([]).tail, hearing, told.set, places, Circuit())
     async with asyncio.timeout(5):
         async with places:
             task = asyncio.create_task(one.run())

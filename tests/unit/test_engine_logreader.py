@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from rayjobwatch.engine.circuit import Circuit
 from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.engine.logreader import LANES, Log, LogsReader
 from rayjobwatch.engine.turns import Turns
@@ -41,7 +42,7 @@ class Logs:
         self.jobs: dict[str, JobDetails] = {}
         self.sources: dict[str, Source] = {}
         self.told: list[Log] = []
-        self.reader = LogsReader(self.jobs.get, self.told.append, Turns())
+        self.reader = LogsReader(self.jobs.get, self.told.append, Turns(), Circuit())
 
     def add(self, job_id: str, status: str | None = "RUNNING") -> Log:
         if status:

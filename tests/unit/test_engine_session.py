@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from rayjobwatch.engine import follower, logreader, logs
 from rayjobwatch.engine.hearing import Heard
 from rayjobwatch.engine.logs import Follow, WatchKey
 from rayjobwatch.engine.session import ClusterSession
@@ -317,6 +318,36 @@ async def test_a_log_whose_source_fails_says_why_and_is_read_again(
     await moved.until(is_read)
     assert any("HTTP 500" in message for message in messages)
     assert messages[-1] == ""
+
+
+@pytest.mark.usefixtures("quick_reads")
+async def test_a_dashboard_that_is_away_is_asked_by_a_probe_alone_and_agents_are_asked_on(
+    fake: FakeDashboard, session: ClusterSession, news: Told, moved: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "RECONNECT_SECONDS", 0.1)
+    for module in (logreader, follower):
+        monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.01)
+    follows = [Follow("whole", Protocol.HTTP), Follow("socket", Protocol.WEBSOCKET), Follow("agent", Protocol.AUTO)]
+    jobs = [fake.add_job(one.job_id, b"one\n", "RUNNING", agent=one.job_id == "agent") for one in follows]
+    session.join(KEY, ["whole", "socket", "agent"])
+    await news.until(lambda: session.listing(["whole", "socket", "agent"]) is not None)
+    session.follow(KEY, {one: Heard() for one in follows})
+
+    def lines() -> list[int]:
+        return [digest.lines if (digest := digest_of(session, one)) else 0 for one in follows]
+
+    await until(lambda: lines() == [1, 1, 1])
+    fake.on("GET", "/api/.*", faults.answer(503))
+    fake.drop_connections()
+    await news.until(lambda: session.unreachable is not None)
+    await until(lambda: (digest := digest_of(session, follows[1])) is not None and bool(digest.message))
+    for job in jobs:
+        job.append(b"two\n")
+    before = len(fake.dashboard.requests)
+    await until(lambda: lines()[2] == 2 and len(fake.dashboard.requests) >= before + 10)
+    assert {request.path for request in fake.dashboard.requests[before:]} == {VERSION}
+    fake.rules.clear()
+    await until(lambda: lines() == [2, 2, 2])
 
 
 async def test_a_large_log_that_only_comes_whole_is_followed_over_a_websocket(

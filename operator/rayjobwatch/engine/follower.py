@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Protocol as TypingProtocol
 
+from rayjobwatch.engine.circuit import Circuit
 from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.model import pace
 from rayjobwatch.ray import ClientError, LogBatch
@@ -21,13 +22,19 @@ class Tail(TypingProtocol):
 
 
 class Follower:
-    """Hears one job's log while it runs, across every failure of the tail, until the log's end."""
+    """Hears one job's log while it runs, across every failure of the tail, until the log's end.
 
-    def __init__(self, tail: Tail, hearing: Hearing, notify: Callable[[], None], places: asyncio.Semaphore) -> None:
+    circuit: of the dashboard; a tail is not opened while it is away.
+    """
+
+    def __init__(
+        self, tail: Tail, hearing: Hearing, notify: Callable[[], None], places: asyncio.Semaphore, circuit: Circuit
+    ) -> None:
         self._hearing = hearing
         self._tail = tail
         self._notify = notify
         self._places = places
+        self._circuit = circuit
 
     async def run(self) -> None:
         """Follow until the job is over and its log read to the end, as soon as there is a place for it."""
@@ -40,6 +47,7 @@ class Follower:
         failures = 0
         hearing = self._hearing
         while not hearing.digest.complete:
+            await self._circuit.closed()
             before = hearing.digest.cursor
             try:
                 await self._read()

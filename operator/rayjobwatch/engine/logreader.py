@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rayjobwatch.engine.circuit import Circuit
 from rayjobwatch.engine.hearing import Hearing
 from rayjobwatch.engine.rows import is_surely_over
 from rayjobwatch.engine.tasks import STOP_SECONDS
@@ -53,14 +54,20 @@ class LogsReader:
 
     job_of: a job as last listed, None while it is not known.  told: called with a log that changed.
     first_readings: turns for those of the logs of jobs that are not over, shared with other dashboards.
+    circuit: of the dashboard; while it is away only what agents serve is read.
     """
 
     def __init__(
-        self, job_of: Callable[[str], JobDetails | None], told: Callable[[Log], None], first_readings: Turns
+        self,
+        job_of: Callable[[str], JobDetails | None],
+        told: Callable[[Log], None],
+        first_readings: Turns,
+        circuit: Circuit,
     ) -> None:
         self._job_of = job_of
         self._told = told
         self._first_readings = first_readings
+        self._circuit = circuit
         self._logs: set[Log] = set()
         self._readings: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -123,8 +130,12 @@ class LogsReader:
         task.add_done_callback(self._ended)
 
     def _soonest(self) -> Log | None:
-        waiting = (log for log in self._logs if not log.reading and not log.digest.complete)
+        waiting = (log for log in self._logs if not log.reading and not log.digest.complete and self._may_answer(log))
         return min(waiting, key=self._start_of, default=None)
+
+    def _may_answer(self, log: Log) -> bool:
+        """Whether a log's source is not that of the dashboard which is away; one that failed may be."""
+        return self._circuit.problem is None or not (log.failures or log.reader.whole_bytes)
 
     def _start_of(self, log: Log) -> float:
         return 0.0 if log.hurried else max(log.due, self._next_start)

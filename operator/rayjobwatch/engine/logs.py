@@ -7,6 +7,7 @@ from enum import Enum
 from functools import partial
 
 from rayjobwatch.engine import tasks
+from rayjobwatch.engine.circuit import Circuit
 from rayjobwatch.engine.follower import Follower
 from rayjobwatch.engine.hearing import Heard, Hearing
 from rayjobwatch.engine.logreader import Log, LogsReader
@@ -30,6 +31,8 @@ WatchKey = tuple[str, str]
 
 # A Ray head hangs for everybody at 100 WebSocket tails.
 MAX_FOLLOWERS = 20
+# So long a tail is opened again by itself: by then it is known whether the dashboard is away.
+RECONNECT_SECONDS = 5.0
 # A running job's log of more than this is not read whole again and again where a WebSocket is to be had.
 WHOLE_BYTES = 1 << 20
 # As much is read again after a restart to find the cause of a failure in: twice what is kept for that.
@@ -76,18 +79,20 @@ class Logs:
         client: AsyncRayClient,
         job_of: Callable[[str], JobDetails | None],
         told: Callable[[WatchKey, LogNews], None],
+        circuit: Circuit,
         first_readings: Turns | None = None,
     ) -> None:
         self._client = client
         self._job_of = job_of
         self._jobs: dict[str, JobDetails] = {}
         self._told = told
+        self._circuit = circuit
         self._wanted: dict[WatchKey, tuple[frozenset[Follow], Lens]] = {}
         self._sources: dict[Follow, list[_Source]] = {}
         self._by_log: dict[Log, _Source] = {}
         self._places = asyncio.Semaphore(MAX_FOLLOWERS)
         self._ended: set[asyncio.Task[None]] = set()
-        self._reader = LogsReader(self._job, self._read, first_readings or Turns())
+        self._reader = LogsReader(self._job, self._read, first_readings or Turns(), circuit)
         self._task = tasks.start(f"read logs of {client.base_url}", self._reader.run)
 
     def want(self, key: WatchKey, wanted: Mapping[Follow, Heard], lens: Lens = NO_LENS) -> None:
@@ -180,10 +185,11 @@ class Logs:
                 protocol="websocket" if follow.protocol is Protocol.WEBSOCKET else "auto",
                 cursor=Cursor.parse(cursor) if cursor else None,
                 limits=_LIMITS,
+                reconnect=RECONNECT_SECONDS,
                 lookup=self._lookup,
             )
 
-        follower = Follower(tail, source.hearing, partial(self._heard, source), self._places)
+        follower = Follower(tail, source.hearing, partial(self._heard, source), self._places, self._circuit)
         source.task = tasks.start(f"follow {follow.job_id}", follower.run)
 
     async def _lookup(self, job_id: str) -> JobDetails:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rayjobwatch.engine.choices import Choices
+from rayjobwatch.engine.circuit import Circuit
 from rayjobwatch.engine.nodes import NodeWatch
 from rayjobwatch.engine.rows import idle_since, is_refusal, problem_of
 from rayjobwatch.model import pace
@@ -58,9 +59,9 @@ class Poller:
         choices: Choices,
         told: Callable[[frozenset[str], bool], None],
         nodes: NodeWatch,
+        circuit: Circuit,
     ) -> None:
         self.heard: Heard | None = None
-        self.unreachable: Problem | None = None
         self.refused = False  # its last answer was that we may not ask: a new token may be had before it counts as away
         self.idle_since: datetime | None = None  # as the whole table said last
         self._client = client
@@ -68,6 +69,7 @@ class Poller:
         self._choices = choices
         self._told = told
         self._nodes = nodes
+        self._circuit = circuit
         self._failures = 0
         self._rows = 0  # of the whole table, when it was listed last
         self._asked_version = self._listed = self._began = float("-inf")
@@ -128,14 +130,15 @@ class Poller:
         return max(0.0, datetime.now(UTC).timestamp() - row.start_time / 1000)
 
     async def _poll(self, ids: frozenset[str]) -> None:
-        before, was_refused = (self.heard, self.unreachable), self.refused
+        before, was_refused = (self.heard, self._circuit.problem), self.refused
         try:
             self.heard = await self._ask(ids)
         except ClientError as error:
             self._failed(problem_of(self._client.base_url, error), refused=is_refusal(error))
         else:
             self._failures = 0
-            self.unreachable, self.refused = None, False
+            self.refused = False
+            self._circuit.close()
         ids, everyone = self._news(*before)
         self._told(ids, everyone or (self.refused and not was_refused))
 
@@ -216,12 +219,12 @@ class Poller:
         self._failures += 1
         self.refused = refused
         if self.heard is None or self._failures >= FAILURES_TO_UNREACHABLE:
-            self.unreachable = problem
+            self._circuit.open(problem)
 
     def _news(self, heard: Heard | None, unreachable: Problem | None) -> tuple[frozenset[str], bool]:
         now = self.heard
         everything = frozenset(self._open_jobs())
-        if now is None or heard is None or unreachable != self.unreachable:
+        if now is None or heard is None or unreachable != self._circuit.problem:
             return everything, True
         if now.version != heard.version:
             return everything | now.ids, True

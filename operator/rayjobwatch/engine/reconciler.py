@@ -231,7 +231,9 @@ class Reconciler:
             if watch.is_acting:
                 self._again(key, 0.0)  # it was done, and needs its dashboard once more
             return
-        for ask in watch.take_asks() if not state.unreachable else ():
+        if state.unreachable:
+            return  # until it answers again
+        for ask in watch.take_asks():
             session.stop(ask)
         if step := serve.next_step(state.serve, now):
             session.clean_ups.ask(key, step, state.serve.session)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.choices import Choices
+from rayjobwatch.engine.circuit import Circuit
 from rayjobwatch.engine.cleanups import CleanUps
 from rayjobwatch.engine.facts import ClusterFacts
 from rayjobwatch.engine.failedtasks import Failed, FailedTasks
@@ -49,10 +50,11 @@ class ClusterSession:
         self._open: dict[WatchKey, Mapping[str, OpenJob]] = {}
         self.client = client = client_for(dashboard, self._may_ask_agent)
         self._choices = Choices()
+        self._circuit = Circuit()
         self._nodes = NodeWatch(client)
         self._facts = ClusterFacts(client, self._nodes, self._facts_told)
-        self._poller = Poller(client, self._open_jobs, self._choices, self._heard, self._nodes)
-        self._logs = Logs(client, self.job, self._log_told, first_readings)
+        self._poller = Poller(client, self._open_jobs, self._choices, self._heard, self._nodes, self._circuit)
+        self._logs = Logs(client, self.job, self._log_told, self._circuit, first_readings)
         self.clean_ups = CleanUps(client, lambda key: self._news(key, True))
         self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
         self._failed = FailedTasks(client, self._tasks_told)
@@ -66,7 +68,7 @@ class ClusterSession:
     @property
     def unreachable(self) -> Problem | None:
         """Why the dashboard does not answer, None while it does or was not asked yet."""
-        return self._poller.unreachable
+        return self._circuit.problem
 
     @property
     def refused(self) -> Access | None:

@@ -17,6 +17,7 @@
 | read of a log after the first          | as if quiet for 1/10 of its age | nobody knows when it moved last      |
 | read of a log that only comes whole    | 1 s more per 2 MB, at most 60   | every read sends the whole file      |
 | read after failures                    | 1, doubled each time, to 30     | as above                             |
+| read while the dashboard is away       | of what an agent serves alone   | a probe comes first                  |
 | reads of one dashboard's logs          | at most 20 a second together    | agents share their nodes with jobs   |
 | last read, with the job's end          | at once                         | the verdict waits for it             |
 | write of a job's end                   | at once                         | somebody waits for it                |
