@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.slow, pytes
 PLACES = [
     "finalizer put on",
     "before the events",
-    "before the events of ends",
+    "before the events of what is written",
     "before the write",
     "after the write",
     "before the ask",

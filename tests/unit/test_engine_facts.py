@@ -73,6 +73,18 @@ async def test_a_cluster_says_what_it_has_once_a_minute(fake: FakeDashboard, fac
     assert _asked(fake) == {NODES: 1, TASKS: 1, SERVE: 1}
 
 
+async def test_nodes_that_were_listed_just_now_are_not_asked_for_again(
+    fake: FakeDashboard, facts: ClusterFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await facts._nodes.ask()
+    assert await _looked(facts) == ALL
+    assert _asked(fake)[NODES] == 1
+    monkeypatch.setattr(pace, "NODES_AFTER_DOUBT", 0.0)
+    await _looked(facts, "s2")
+    assert await _looked(facts, "s2") == ALL
+    assert _asked(fake)[NODES] == 2
+
+
 async def test_nobody_is_told_of_what_has_not_changed(
     fake: FakeDashboard, facts: ClusterFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,8 +10,10 @@ import pytest
 from rayjobwatch.engine.teller import Teller
 from rayjobwatch.kube.client import Body, KubeClient, Resource
 from rayjobwatch.kube.recorder import Recorder
+from rayjobwatch.model import pace
 from rayjobwatch.model.events import EventNote
 from rayjobwatch.model.reasons import EventReason
+from tests.ray.flavours import until
 
 KEY = ("ml", "train")
 WATCH: Body = {"metadata": {"name": "train", "namespace": "ml", "uid": "u1"}}
@@ -67,6 +69,28 @@ async def test_events_of_a_watch_come_in_their_order(teller: Teller, hanging: Ha
     hanging.let.set()
     await teller.tell(KEY, [note("5", "5")], 10)
     assert hanging.posted == ["0", "1", "2", "3", "4", "5"]
+
+
+async def test_of_many_watches_at_once_each_has_its_turn_and_what_is_urgent_goes_before(hanging: Hanging) -> None:
+    teller = Teller(cast("Recorder", hanging))
+    hanging.let.set()
+    keys = [("ml", f"w{number}") for number in range(4)]
+    try:
+        waits = [await teller.tell_in_turn(key, [note(key[1], key[1])], 10) for key in keys]
+        assert hanging.posted == ["w0"]
+        assert waits == sorted(waits)
+        assert 0 == waits[0] < waits[1] <= 1 / pace.TURNS_PER_SECOND
+        assert teller.owes(WATCH, keys[3])
+        end = WATCH, EventNote(EventReason.JOB_FAILED, "w3 failed", "w3 failed", is_end=True)
+        assert await teller.tell_in_turn(keys[3], [end], 10) == 0
+        assert hanging.posted == ["w0", "w3", "w3 failed"]
+        await until(lambda: hanging.posted[3:] == ["w1", "w2"])
+        assert not any(teller.owes(WATCH, key) for key in keys)
+        await teller.tell_in_turn(keys[0], [note("late", "late")], 10)
+        assert [await teller.tell_in_turn(key, [note("last", "last")], 10) > 0 for key in keys] == [True] * 4
+    finally:
+        await teller.close()
+    assert len(asyncio.all_tasks()) == 1
 
 
 class Storm:

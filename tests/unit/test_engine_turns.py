@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayjobwatch.engine.turns import Turns
-from rayjobwatch.model.pace import FIRST_READS_PER_SECOND, LONGEST_FIRST_READ
+from rayjobwatch.model.pace import LONGEST_TURN, TURNS_PER_SECOND
 
 
 def test_one_is_at_once_and_many_come_apart_but_none_late() -> None:
     turns = Turns()
     taken = [turns.take(100.0) for _ in range(1000)]
-    assert taken[:2] == [100.0, 100.0 + 1 / FIRST_READS_PER_SECOND]
-    assert taken[-1] == 100.0 + LONGEST_FIRST_READ
+    assert taken[:2] == [100.0, 100.0 + 1 / TURNS_PER_SECOND]
+    assert taken[-1] == 100.0 + LONGEST_TURN
 
 
 @given(st.lists(st.floats(0, 5), max_size=50))
@@ -19,6 +19,6 @@ def test_after_a_rush_it_is_at_once_again(gaps: list[float]) -> None:
     turns, now = Turns(), 0.0
     for gap in gaps:
         now += gap
-        assert now <= turns.take(now) <= now + LONGEST_FIRST_READ
-    now += LONGEST_FIRST_READ + 1 / FIRST_READS_PER_SECOND
+        assert now <= turns.take(now) <= now + LONGEST_TURN
+    now += LONGEST_TURN + 1 / TURNS_PER_SECOND
     assert turns.take(now) == now

@@ -47,7 +47,8 @@ class ClusterFacts:
         loop = asyncio.get_running_loop()
         began, known = loop.time(), self.facts
         self._due = began + pace.FACTS_AGAIN
-        await self._nodes.ask()
+        if not self._nodes.is_fresh:
+            await self._nodes.ask()
         nodes = self._nodes.nodes
         facts = Facts(
             nodes=NodeCount(len(nodes.alive), len(nodes.dead)) if nodes else known.nodes,

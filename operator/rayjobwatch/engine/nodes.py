@@ -32,6 +32,11 @@ class NodeWatch:
         """Whether nobody knows which nodes there are, and an answer may still come."""
         return self.nodes is None and self._is_new
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether they were listed so lately that nobody need ask again who would not wait for the answer."""
+        return self.nodes is not None and self._since(self._asked) < pace.NODES_AFTER_DOUBT
+
     def doubt(self) -> None:
         """Take note that the head may be another one than before."""
         self.nodes, self._asked, self._failures = None, -math.inf, 0

@@ -3,7 +3,7 @@
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from rayjobwatch.engine.crash import reached
@@ -19,7 +19,7 @@ from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.kube.watches import delete_watch, has_finalizer, set_finalizer, write_status
 from rayjobwatch.model import deletion, pace, retention, serve
 from rayjobwatch.model.decide import decide, seconds_to_next
-from rayjobwatch.model.events import clean_up_not_waited_for, not_waited_for
+from rayjobwatch.model.events import EventNote, clean_up_not_waited_for, not_waited_for
 from rayjobwatch.model.spec import InvalidSpecError
 from rayjobwatch.model.status import refused
 from rayjobwatch.model.times import parse_rfc3339
@@ -190,33 +190,31 @@ class Reconciler:
         if (wait := self._wait(watch, status, changed=changed)) > 0:
             self._again(key, wait)
             return
-        await self._tell_and_write(key, watch, status, _notes(watch, target, status), urgent=changed)
+        await self._tell_and_write(key, watch, target, status, urgent=changed)
         if watch.session and watch.told is watch.state:
             watch.session.follow(key, watch.wanted_logs(now), watch.lens)
         self._act(key, watch, now)
         await self._expire(key, watch, now)
 
-    async def _tell_and_write(
-        self, key: WatchKey, watch: Watch, status: Body, notes: Sequence[Note], *, urgent: bool
-    ) -> None:
-        """Post Events before the status that says the same, but from the end of a job on after it.
+    async def _tell_and_write(self, key: WatchKey, watch: Watch, target: Target, status: Body, *, urgent: bool) -> None:
+        """Post Events before the status that says the same; what a later process could read there, after it.
 
-        A process that died in between would find another end, and tell it too, where the head is another one by then.
+        One that died with the Event of an end alone would let the next one tell another end, of the head's successor.
         """
-        first_end = next((place for place, (_, note) in enumerate(notes) if note.is_end), len(notes))
+        passing = _on_both(watch.passing_notes(status), watch, target)
+        lasting, turn = _on_both(watch.lasting_notes(), watch, target), 0.0
         reached("before the events")
-        await self._teller.tell(key, notes[:first_end], self._events_pause)
-        if ends := notes[first_end:]:
-            await self._write(key, watch, {**status, "eventsPending": True}, urgent=urgent)
+        await self._teller.tell(key, passing, self._events_pause)
+        if lasting:
+            await self._write(key, watch, {**status, "eventsPending": True}, urgent=True)
             if watch.told is not watch.state:
                 return
-            reached("before the events of ends")
-            await self._teller.tell(key, ends, self._events_pause)
-            urgent = False
+            reached("before the events of what is written")
+            turn = await self._teller.tell_in_turn(key, lasting, self._events_pause)
         if self._teller.owes(watch.body, key):
             status["eventsPending"] = True
-            self._again(key, EVENTS_AGAIN_SECONDS)
-        await self._write(key, watch, status, urgent=urgent)
+            self._again(key, turn + EVENTS_AGAIN_SECONDS)
+        await self._write(key, watch, status, urgent=urgent and not lasting)
 
     @property
     def _events_pause(self) -> float:
@@ -347,10 +345,10 @@ class Reconciler:
         return (pace.facts_write_pause if is_of_facts else pace.log_write_pause)(len(self._at_work))
 
 
-def _notes(watch: Watch, target: Target, status: Body) -> list[Note]:
-    """Return the Events to post, those of the RayCluster too."""
+def _on_both(told: Iterable[EventNote], watch: Watch, target: Target) -> list[Note]:
+    """Return Events of a watch, with those of the RayCluster that say the same."""
     notes: list[Note] = []
-    for note in watch.notes(status):
+    for note in told:
         notes.append((watch.body, note))
         if note.on_cluster and target.cluster:
             notes.append((target.cluster, of_cluster(note)))

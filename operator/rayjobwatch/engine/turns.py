@@ -11,6 +11,6 @@ class Turns:
 
     def take(self, now: float) -> float:
         """Return the next free moment (loop time): `now`, or as much later as it must and may be."""
-        turn = min(max(now, self._next), now + pace.LONGEST_FIRST_READ)
-        self._next = turn + 1 / pace.FIRST_READS_PER_SECOND
+        turn = min(max(now, self._next), now + pace.LONGEST_TURN)
+        self._next = turn + 1 / pace.TURNS_PER_SECOND
         return turn

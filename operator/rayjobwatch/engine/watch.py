@@ -365,13 +365,16 @@ class Watch:
             refused=self.lens.refused,
         )
 
-    def notes(self, status: Mapping[str, Any]) -> Iterator[EventNote]:
-        """Yield the Events for what has changed since it was told last; `status` is to be written with them."""
+    def passing_notes(self, status: Mapping[str, Any]) -> Iterator[EventNote]:
+        """Yield the Events for what has changed since it was told last that `status`, once written, will not tell."""
         shown = masked_state(self.state, self.lens.patterns)
         yield from head_notes(self.told, shown)
         yield from dashboard_notes(self.status, status, shown)
-        yield from events_of(self.told, shown, self.generation)
         yield from rule_events(self.told, shown, self.spec.logs.rules if self.spec else ())
+
+    def lasting_notes(self) -> Iterator[EventNote]:
+        """Yield the Events for what has changed since it was told last and can be told again from status alone."""
+        return events_of(self.told, masked_state(self.state, self.lens.patterns), self.generation)
 
     def _is_log_done(self, job_id: str) -> bool:
         no_log = self.spec is None or self.spec.logs.protocol is Protocol.NONE

@@ -26,12 +26,13 @@
 |                                        | 2                               | sooner                               |
 | write of what a log rule does         | at once, but 2 after a write    | one that flaps must not flood us     |
 | write of a log's progress alone        | 5, more from 50 watches, to 15  | 10 a second, as etcd rewrites it all |
-| write that all Events are posted       | 0.1 for each watch at work, 5   | nobody waits for it                  |
+| write that all Events are posted       | 0.1 for each watch at work, as  | nobody waits for it                  |
+|                                        | for logs from 50                |                                      |
 | wait for Events before a status        | 0.1; on a slow API server as    | a status waits for no Event that     |
 |                                        | long as 5 of its writes, to 1   | hangs, nor tells of it needlessly    |
-| first reading of a running job's log   | when its state is written; of   | of many watches all get a state soon |
-|                                        | all dashboards 20 a second, or  |                                      |
-|                                        | 10 later                        |                                      |
+| first reading of a running job's log,  | when its state is written; of   | of many watches all get a state soon |
+| Events that are not of ends            | all watches 20 a second, or 10  |                                      |
+|                                        | later                           |                                      |
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
 | nodes, while a RUNNING row is doubted  | 5; after failures doubled, to   | a verdict waits for it               |
 |                                        | 30                              |                                      |
@@ -63,8 +64,8 @@ SLOWEST_READ = 15.0
 SLOWEST_WHOLE_READ = 60.0
 WHOLE_BYTES_PER_SECOND = 2e6
 READS_PER_SECOND = 20.0
-FIRST_READS_PER_SECOND = 20.0
-LONGEST_FIRST_READ = 10.0
+TURNS_PER_SECOND = 20.0
+LONGEST_TURN = 10.0
 _QUIET_SHARE = 0.1
 
 NODES_AGAIN = 5.0
@@ -143,8 +144,8 @@ def log_write_pause(watches: int) -> float:
 
 
 def events_told_pause(watches: int) -> float:
-    """Return how long after the last write of a status it is written that its Events are posted, as for logs."""
-    return min(LOG_WRITE, watches / LOG_WRITES_PER_SECOND)
+    """Return how long after the last write of a status it is written that its Events are posted."""
+    return min(log_write_pause(watches), watches / LOG_WRITES_PER_SECOND)
 
 
 def facts_pause(took: float) -> float:
