@@ -8,7 +8,7 @@ from tests.bench.run import machine
 from tests.bench.scale.usage import percentile
 from tests.faults.plan import DASHBOARDS, FROZEN, WAVE_SECONDS
 from tests.faults.run import begun, to_the_end
-from tests.faults.truth import score
+from tests.faults.truth import Score, score
 
 
 async def run(seed: int) -> bool:
@@ -26,7 +26,7 @@ async def run(seed: int) -> bool:
             f"{DASHBOARDS - FROZEN} dashboards, {wave:>9}: {len(delays)} verdicts, "
             f"median {statistics.median(delays):.2f} s, p99 {percentile(delays, 0.99):.2f} s, max {max(delays):.2f} s"
         )
-    print(f"false {len(found.false)}, missed {len(found.missed)}, doubled {len(found.doubled)}")
+    print(", ".join(f"{part} {len(getattr(found, part))}" for part in Score.__slots__))
     return found.is_right
 
 

@@ -16,6 +16,9 @@ LIE_SECONDS = 2.0
 FROZEN = 2
 WAVE_SECONDS = 45.0
 WAVE_LIVES = (10.0, 35.0)
+# A further run of an id, and the time in which something wrong could be told of it.
+RUN_SECONDS = 6.0
+AGAIN_SECONDS = RUN_SECONDS + 4.0
 
 
 class Kind(StrEnum):
@@ -34,38 +37,53 @@ class Kind(StrEnum):
     UNAUTHORIZED = "401"
     VERSION_FAILS = "version fails, jobs are listed"
     ROWS_MISSING = "a third of the rows missing"
+    EMPTY_TABLE = "empty table, same head"
     SINGLE_404 = "404 for single jobs that are listed"
     LIE = "supervisor error for jobs that run"
     LIE_THEN_HANG = "such an error, then no answer"
     NEW_HEAD = "new head, empty table"
+    NEW_HEAD_IDS_AGAIN = "new head, its jobs have the old ids"
     NEW_HEAD_SAME_TABLE = "new head, old table, such an error"
     TABLE_TRIMMED = "records of ended jobs gone"
+    IDS_AGAIN = "such records gone, their ids used again"
     CLOCK_BACK = "head's clock 10 minutes back"
     CLOCK_AHEAD = "head's clock 10 minutes ahead"
     LOG_RESET = "reset in the middle of a log"
     AGENT_AWAY = "agent away"
     LOG_SHORT = "logs of running jobs 5 s late"
     CONTROLLER_KILLED = "controller killed"
+    EVENTS_HANG = "API server hangs at Events"
+
+
+EMPTY_HEADS = frozenset({Kind.NEW_HEAD, Kind.NEW_HEAD_IDS_AGAIN})
+NEW_HEADS = EMPTY_HEADS | {Kind.NEW_HEAD_SAME_TABLE}
+DELETIONS = frozenset({Kind.TABLE_TRIMMED, Kind.IDS_AGAIN})
+USED_AGAIN = frozenset({Kind.NEW_HEAD_IDS_AGAIN, Kind.IDS_AGAIN})
 
 
 # How long a fault of a kind lasts, and when after the campaign's beginning it may begin. A lie that ends with a hang
-# lasts for longer than such a lie is held back; a head that is new has had jobs before.
+# lasts for longer than such a lie is held back; a head that is new has had jobs before. A row that is missing for 3 s
+# is gone. When ids are used again, it is at the end of the fault.
 _LENGTHS = {
     Kind.HANGS: (5.0, 20.0),
     Kind.SLOW: (8.0, 16.0),
     Kind.VERSION_FAILS: (5.0, 15.0),
     Kind.ROWS_MISSING: (0.3, 1.5),
+    Kind.EMPTY_TABLE: (1.0, 2.0),
     Kind.LIE: (1.0, 6.0),
     Kind.LIE_THEN_HANG: (36.0, 40.0),
     Kind.NEW_HEAD: (3.0, 6.0),
+    Kind.NEW_HEAD_IDS_AGAIN: (3.0, 6.0),
     Kind.NEW_HEAD_SAME_TABLE: (3.5, 6.0),
     Kind.CLOCK_BACK: (20.0, 40.0),
     Kind.CLOCK_AHEAD: (20.0, 40.0),
     Kind.TABLE_TRIMMED: (0.0, 0.0),
+    Kind.IDS_AGAIN: (0.0, 5.0),
     Kind.CONTROLLER_KILLED: (0.0, 0.0),
+    Kind.EVENTS_HANG: (8.0, 16.0),
 }
 _ANY_LENGTH = (2.0, 10.0)
-_BEGINS = {Kind.LIE_THEN_HANG: (20.0, 45.0), Kind.NEW_HEAD: (25.0, 70.0), Kind.NEW_HEAD_SAME_TABLE: (25.0, 70.0)}
+_BEGINS = {Kind.LIE_THEN_HANG: (20.0, 45.0), **dict.fromkeys(NEW_HEADS, (25.0, 70.0))}
 _ANY_BEGIN = (5.0, 75.0)
 
 
@@ -78,6 +96,17 @@ class Fault:
     begin: float
     end: float
 
+    @property
+    def over(self) -> float:
+        """When it has had all its consequences."""
+        return self.end + (AGAIN_SECONDS if self.kind in USED_AGAIN else 0.0)
+
+    def takes(self, job: Job) -> bool:
+        """Whether it takes the record of a job of its dashboard from the table for good."""
+        if self.kind in EMPTY_HEADS:
+            return job.submitted < self.begin
+        return self.kind in DELETIONS and job.ended <= self.begin
+
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
@@ -89,7 +118,7 @@ class Campaign:
     @property
     def end(self) -> float:
         """When all jobs and all faults are over."""
-        return max([job.ended for job in self.jobs.values()] + [fault.end for fault in self.faults])
+        return max([job.ended for job in self.jobs.values()] + [fault.over for fault in self.faults])
 
 
 def campaign(seed: int, base: float) -> Campaign:

@@ -1,8 +1,8 @@
 """What a dashboard with faults answers, and what becomes of the answer on its way."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from enum import Enum
@@ -11,7 +11,8 @@ from typing import Any
 from tests.bench.scale.jobs import RUNNING, Job
 from tests.bench.scale.records import version
 from tests.bench.scale.routes import JSON, TEXT, Answer, Request, Table
-from tests.faults.plan import LIE_SECONDS, Fault, Kind
+from tests.faults.plan import EMPTY_HEADS, LIE_SECONDS, NEW_HEADS, Fault, Kind
+from tests.faults.runs import runs_of
 
 HTML = "text/html; charset=utf-8"
 PAGE = b"<html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
@@ -50,20 +51,22 @@ class FaultyTable(Table):
     """A dashboard's table with the faults of a campaign."""
 
     faults: tuple[Fault, ...] = ()
+    _runs: dict[str, list[Job]] = field(default_factory=dict)
     _now: float = 0.0
 
     def begin(self, jobs: Iterable[Job], faults: Iterable[Fault]) -> None:
         """Take these jobs, and have these faults."""
         self.load(jobs)
         self.faults = tuple(faults)
+        self._runs = {id_: runs_of(job, self.faults) for id_, job in self.jobs.items()}
 
     def way(self, side: str, now: float) -> Way:
         """Return what becomes of an answer of a side, "head" or "agent"."""
         kinds = {fault.kind for fault in self.faults if _is_on(fault, now)}
         if side == "agent":
-            away = kinds & {Kind.AGENT_AWAY, Kind.NEW_HEAD, Kind.NEW_HEAD_SAME_TABLE}
+            away = kinds & {Kind.AGENT_AWAY, *NEW_HEADS}
             return Way.RESET if away else Way.HALF if Kind.LOG_RESET in kinds else Way.SENT
-        if kinds & {Kind.REFUSED, Kind.NEW_HEAD}:
+        if kinds & {Kind.REFUSED, *EMPTY_HEADS}:
             return Way.RESET
         if Kind.HANGS in kinds or any(_is_hanging(fault, now) for fault in self.faults):
             return Way.NEVER
@@ -95,19 +98,22 @@ class FaultyTable(Table):
         lags = self._has(Kind.LOG_SHORT) and job.status(now) == RUNNING
         return max(job.started, now - OLD_SECONDS) if lags else now
 
+    def runs(self, now: float) -> Mapping[str, Job]:
+        """Return the newest run of each id."""
+        return {
+            id_: next((run for run in reversed(runs) if run.submitted <= now), runs[0])
+            for id_, runs in self._runs.items()
+        }
+
     def status(self, job: Job, now: float) -> str | None:
         """Return the state of a job that is on this head: none of a head that is gone, or whose record is."""
-        for fault in self.faults:
-            is_gone = fault.kind is Kind.NEW_HEAD and job.submitted < fault.begin <= now
-            is_trimmed = fault.kind is Kind.TABLE_TRIMMED and job.ended <= fault.begin <= now
-            if is_gone or is_trimmed:
-                return None
-        return job.status(now)
+        is_gone = any(fault.begin <= now and fault.takes(job) for fault in self.faults)
+        return None if is_gone else job.status(now)
 
     def listed(self, job: Job, now: float) -> str | None:
         """Return the state that the dashboard lists of a job."""
         is_missing = self._has(Kind.ROWS_MISSING) and int(job.id[-1], 16) % 3 == 0
-        return None if is_missing else self.status(job, now)
+        return None if is_missing or self._has(Kind.EMPTY_TABLE) else self.status(job, now)
 
     def _row(self, job: Job, status: str) -> bytes:
         if status == RUNNING and self._is_lying():
@@ -120,8 +126,7 @@ class FaultyTable(Table):
         return any(self._has(kind) for kind in lies)
 
     def _version(self) -> bytes:
-        new = (Kind.NEW_HEAD, Kind.NEW_HEAD_SAME_TABLE)
-        heads = sum(fault.kind in new and fault.begin <= self._now for fault in self.faults)
+        heads = sum(fault.kind in NEW_HEADS and fault.begin <= self._now for fault in self.faults)
         said = version(self.number)
         return json.dumps({**said, "session_name": f"{said['session_name']}{heads or ''}"}).encode()
 

@@ -131,9 +131,9 @@ class Arena:
         now, cpu = time.time(), usage.cpu_seconds([pid])
         return Snapshot(now, cpu, beside, *usage.memory_mib(pid), Counter(counters["requests"]))
 
-    async def events(self, ends: int) -> list[dict[str, Any]]:
+    async def events(self, ends: int, patience: float = EVENTS_SECONDS) -> list[dict[str, Any]]:
         """Return the Events, as soon as there are so many terminal ones or after some seconds."""
-        until = time.time() + EVENTS_SECONDS
+        until = time.time() + patience
         while True:
             found = await self._kube.list(kube.EVENTS.format(NAMESPACE))
             if verdicts.end_events(found).total() >= ends or time.time() > until:

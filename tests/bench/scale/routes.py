@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -44,12 +44,16 @@ class Table:
     agent_url: str
     jobs: dict[str, Job] = field(default_factory=dict)
     _chance: random.Random = field(default_factory=lambda: random.Random(0))
-    _rows: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    _rows: dict[tuple[str, float, str], bytes] = field(default_factory=dict)
 
     def load(self, jobs: Iterable[Job]) -> None:
         """Forget all jobs and take these."""
         self._rows.clear()
         self.jobs = {job.id: job for job in jobs}
+
+    def runs(self, now: float) -> Mapping[str, Job]:
+        """Return the job that each id stands for."""
+        return self.jobs
 
     def status(self, job: Job, now: float) -> str | None:
         """Return the state of a job, None where there is no such job here."""
@@ -82,25 +86,25 @@ class Table:
     def agent(self, request: Request, now: float) -> Answer:
         """Answer a request to the agent of the head node."""
         found = _LOG.fullmatch(urlsplit(request.target).path)
-        job = self.jobs.get(found[1]) if found else None
+        job = self.runs(now).get(found[1]) if found else None
         if job is None or self.status(job, now) is None:
             return Answer("other", 404, b"404: Not Found", TEXT)
         return _log_file(job, request.headers.get("range"), self.log_at(job, now))
 
     def _list(self, now: float) -> bytes:
         """All jobs; their order changes from one answer to the next, as Ray's does."""
-        rows = [self._row(job, status) for job in self.jobs.values() if (status := self.listed(job, now))]
+        rows = [self._row(job, status) for job in self.runs(now).values() if (status := self.listed(job, now))]
         self._chance.shuffle(rows)
         return b"[" + b", ".join(rows) + b"]"
 
     def _row(self, job: Job, status: str) -> bytes:
-        key = (job.id, status)
+        key = (job.id, job.submitted, status)
         if key not in self._rows:
             self._rows[key] = json.dumps(record(job, status, self.agent_url)).encode()
         return self._rows[key]
 
     def _job_call(self, call: str, id_: str, now: float) -> Answer:
-        job = self.jobs.get(id_)
+        job = self.runs(now).get(id_)
         status = self.listed(job, now) if job else None
         if job is None or status is None:
             return Answer("get" if call == "GET" else "other", 404, f"Job {id_} does not exist".encode(), TEXT)
@@ -127,7 +131,7 @@ class Table:
         return Answer("delete", 200, b'{"deleted": true}')
 
     def _file(self, id_: str, now: float) -> Answer:
-        job = self.jobs.get(id_)
+        job = self.runs(now).get(id_)
         if job is None or self.status(job, now) in (None, PENDING):
             return Answer("file", 500, f"Job {id_} has no driver node id info.".encode(), TEXT)
         return Answer("file", 200, job.log(now).data, "text/plain")
