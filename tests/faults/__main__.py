@@ -1,6 +1,6 @@
 """`make faults SEED=N`: run campaigns of faults, print what was told wrong.
 
-A campaign is 100 jobs on 10 scripted dashboards, and 50 faults of 29 kinds within 75 s, drawn from its seed; the same
+A campaign is 100 jobs on 10 scripted dashboards, and 50 faults of 30 kinds within 75 s, drawn from its seed; the same
 seed gives the same campaign.
 """
 

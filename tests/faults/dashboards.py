@@ -29,7 +29,7 @@ class FaultyConnection(Connection):
             self._transport.abort()
 
     def _answer(self, request: Request) -> None:
-        way = self._way()
+        way = self._way(request.target)
         if way is Way.RESET:
             self._transport.abort()
         if way in (Way.RESET, Way.NEVER):
@@ -40,8 +40,8 @@ class FaultyConnection(Connection):
         else:
             self._loop.call_later(SLOW_SECONDS if way is Way.LATE else ANSWER_SECONDS, self._send, data)
 
-    def _way(self) -> Way:
-        return self._table.way(self._side, time.time())
+    def _way(self, path: str = "") -> Way:
+        return self._table.way(self._side, time.time(), path)
 
     def _break(self, data: bytes) -> None:
         self._send(data)

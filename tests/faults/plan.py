@@ -38,6 +38,7 @@ class Kind(StrEnum):
     VERSION_FAILS = "version fails, jobs are listed"
     ROWS_MISSING = "a third of the rows missing"
     EMPTY_TABLE = "empty table, same head"
+    EMPTY_THEN_LATE = "empty table, the list 8 s late"
     SINGLE_404 = "404 for single jobs that are listed"
     LIE = "supervisor error for jobs that run"
     LIE_THEN_HANG = "such an error, then no answer"
@@ -70,6 +71,7 @@ _LENGTHS = {
     Kind.VERSION_FAILS: (5.0, 15.0),
     Kind.ROWS_MISSING: (0.3, 1.5),
     Kind.EMPTY_TABLE: (1.0, 2.0),
+    Kind.EMPTY_THEN_LATE: (8.0, 12.0),
     Kind.LIE: (1.0, 6.0),
     Kind.LIE_THEN_HANG: (36.0, 40.0),
     Kind.NEW_HEAD: (3.0, 6.0),

@@ -17,7 +17,9 @@ from tests.faults.runs import runs_of
 HTML = "text/html; charset=utf-8"
 PAGE = b"<html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
 TRACEBACK = b'Traceback (most recent call last):\n  File "job_head.py", line 400, in list_jobs\nRuntimeError: GCS\n'
+TABLE = "/api/jobs/"
 SLOW_SECONDS = 8.0
+EMPTY_SECONDS = 2.0
 CLOCK_SECONDS = 600.0
 OLD_SECONDS = 5.0
 LIE = {
@@ -60,8 +62,8 @@ class FaultyTable(Table):
         self.faults = tuple(faults)
         self._runs = {id_: runs_of(job, self.faults) for id_, job in self.jobs.items()}
 
-    def way(self, side: str, now: float) -> Way:
-        """Return what becomes of an answer of a side, "head" or "agent"."""
+    def way(self, side: str, now: float, path: str = "") -> Way:
+        """Return what becomes of an answer of a side, "head" or "agent", to a request for `path`."""
         kinds = {fault.kind for fault in self.faults if _is_on(fault, now)}
         if side == "agent":
             away = kinds & {Kind.AGENT_AWAY, *NEW_HEADS}
@@ -72,7 +74,8 @@ class FaultyTable(Table):
             return Way.NEVER
         if Kind.RESET_MID_ANSWER in kinds:
             return Way.HALF
-        return Way.LATE if Kind.SLOW in kinds else Way.SENT
+        is_late = Kind.SLOW in kinds or (Kind.EMPTY_THEN_LATE in kinds and path == TABLE)
+        return Way.LATE if is_late else Way.SENT
 
     def head(self, request: Request, now: float) -> Answer:
         """Answer a request to the dashboard."""
@@ -113,7 +116,13 @@ class FaultyTable(Table):
     def listed(self, job: Job, now: float) -> str | None:
         """Return the state that the dashboard lists of a job."""
         is_missing = self._has(Kind.ROWS_MISSING) and int(job.id[-1], 16) % 3 == 0
-        return None if is_missing or self._has(Kind.EMPTY_TABLE) else self.status(job, now)
+        return None if is_missing or self._is_empty() else self.status(job, now)
+
+    def _is_empty(self) -> bool:
+        began = [
+            fault.begin for fault in self.faults if fault.kind is Kind.EMPTY_THEN_LATE and _is_on(fault, self._now)
+        ]
+        return self._has(Kind.EMPTY_TABLE) or any(self._now < begin + EMPTY_SECONDS for begin in began)
 
     def _row(self, job: Job, status: str) -> bytes:
         if status == RUNNING and self._is_lying():

@@ -28,13 +28,13 @@ def row(status: str = "RUNNING", id_: str = "a", **facts: object) -> JobRow:
     return replace(JobRow(id_, status, entrypoint="python train.py", start_time=START), **facts)  # type: ignore[arg-type]
 
 
-def heard(seconds: float, *rows: JobRow, session: str = "s1", complete: bool = True) -> Observation:
-    """Return what is seen when Ray lists `rows`; `complete`: all logs were read to the end."""
+def heard(seconds: float, *rows: JobRow, session: str = "s1", complete: bool = True, took: float = 0.0) -> Observation:
+    """Return what is seen when Ray lists `rows`, which `took` so long; `complete`: all logs were read to the end."""
     by_id: Mapping[str, JobRow] = {one.id: one for one in rows}
     return Observation(
         now=at(seconds),
         cluster=Cluster("http://ray:8265", "u1", session, "2.60.0"),
-        listing=Listing(session, at(seconds), by_id),
+        listing=Listing(session, at(seconds), by_id, at(seconds - took)),
         complete_logs=frozenset(by_id) if complete else frozenset(),
     )
 

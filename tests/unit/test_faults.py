@@ -193,6 +193,15 @@ def test_a_table_that_is_empty_for_a_moment_is_of_the_same_head() -> None:
     assert made.head(VERSION, 29.0).body == made.head(VERSION, 31.0).body
 
 
+def test_a_table_that_is_empty_for_a_moment_is_told_late_and_nothing_else_is() -> None:
+    made = table(fault(Kind.EMPTY_THEN_LATE, 30.0, 40.0))
+    assert [list(listed(made, now)) for now in (29.0, 31.0, 32.0)] == [[JOB.id], [], [JOB.id]]
+    assert {made.way("head", 35.0, one.target) for one in (VERSION, Request("GET", f"/api/jobs/{JOB.id}", {}))} == {
+        Way.SENT
+    }
+    assert [made.way("head", now, LIST.target) for now in (31.0, 35.0, 40.0)] == [Way.LATE, Way.LATE, Way.SENT]
+
+
 def log(made: FaultyTable, now: float, start: int = 0) -> bytes:
     wanted = Request("GET", f"/logs/job-driver-{JOB.id}.log", {"range": f"bytes={start}-"})
     return made.agent(wanted, now).body

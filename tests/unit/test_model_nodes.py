@@ -38,6 +38,7 @@ def _doubtful(seen: Observation) -> Observation:
         ([heard(0, PENDING), _on(heard(60, RUNNING))], "Pending"),
         ([heard(0, RUNNING), _on(heard(60, RUNNING)), _on(heard(119, RUNNING))], "Running"),
         ([heard(0, RUNNING), _on(heard(60, RUNNING)), _on(heard(120, RUNNING))], "Unknown"),
+        ([heard(0, RUNNING), _on(heard(60, RUNNING)), _on(heard(121, RUNNING, took=2))], "Running"),
         ([heard(0, RUNNING), _on(heard(60, RUNNING)), _on(heard(500, RUNNING), since=100)], "Running"),
         ([heard(0, RUNNING), _on(heard(60, RUNNING)), silent(500)], "Running"),
         ([heard(0, RUNNING), _on(heard(60, RUNNING)), heard(300, RUNNING), _on(heard(301, RUNNING))], "Running"),
@@ -50,8 +51,8 @@ def _doubtful(seen: Observation) -> Observation:
     ],
     ids=["no head in doubt", "nothing known before", "keeps its last state", "its node is alive", "no answer for long",
          "Ray names no node", "first seen on a dead node", "dead", "dead, not for long", "dead for long",
-         "listed long ago", "silence is no verdict", "doubted anew", "ended meanwhile", "no word of its node",
-         "a clock set back", "another session", "another session, its node alive"],
+         "asked before that", "listed long ago", "silence is no verdict", "doubted anew", "ended meanwhile",
+         "no word of its node", "a clock set back", "another session", "another session, its node alive"],
 )  # fmt: skip
 def test_running_is_believed_where_the_driver_can_be_running(seen: Sequence[Observation], state: str) -> None:
     assert folded(*seen).jobs["a"].state == state

@@ -29,17 +29,18 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the dashboard said last: the jobs among `ids` that it has, at `time`.
+    """What the dashboard said last: the jobs among `ids` that it has, `asked` for and heard at `time`.
 
     `jobs` are also those that a watch selects; `lost` are those that Ray calls RUNNING on a node that is DEAD. began:
-    when it was asked (loop time). nodes: as they were listed last, None where it may be another head since (then
-    is_head_in_doubt), or does not say.
+    when the first question was asked (loop time). nodes: as they were listed last, None where it may be another head
+    since (then is_head_in_doubt), or does not say.
     """
 
     began: float
     version: RayVersion
     ids: frozenset[str]
     jobs: Mapping[str, JobDetails]
+    asked: datetime
     time: datetime
     lost: frozenset[str]
     nodes: Nodes | None
@@ -73,6 +74,7 @@ class Poller:
         self._failures = 0
         self._rows = 0  # of the whole table, when it was listed last
         self._asked_version = self._listed = self._began = float("-inf")
+        self._asked_jobs = datetime.now(UTC)
         self._job_seconds = 0.0
         # How long the last two listings took: a single slow one is no huge table, but perhaps a busy moment.
         self._table_seconds = deque((0.0, 0.0), maxlen=2)
@@ -170,7 +172,7 @@ class Poller:
         is_new = jobs.keys() - (known.jobs.keys() if known else ())
         lost = await self._nodes.check(job for id_, job in jobs.items() if id_ in ids or id_ in is_new)
         nodes, in_doubt = self._nodes.nodes, self._nodes.is_in_doubt
-        return Heard(self._began, version, ids | jobs.keys(), jobs, listed, lost, nodes, in_doubt)
+        return Heard(self._began, version, ids | jobs.keys(), jobs, self._asked_jobs, listed, lost, nodes, in_doubt)
 
     def _is_version_in_doubt(self, known: Heard) -> bool:
         lost = any(job.urgent and id_ not in known.jobs for id_, job in self._open_jobs().items())
@@ -183,6 +185,7 @@ class Poller:
 
     async def _ask_jobs(self, ids: frozenset[str], *, whole: bool) -> dict[str, JobDetails]:
         loop = asyncio.get_running_loop()
+        self._asked_jobs = datetime.now(UTC)
         table = min(self._table_seconds) if self._since(self._listed) < pace.LIST_AGAIN else 0.0
         by_job = not whole and pace.asks_by_job(len(ids), table, self._job_seconds)
         began = loop.time()

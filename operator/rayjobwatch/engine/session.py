@@ -108,7 +108,7 @@ class ClusterSession:
         if heard is None or self.unreachable or not heard.ids.issuperset(ids):
             return None
         rows = {id_: row_of(id_, heard.jobs[id_]) for id_ in ids if id_ in heard.jobs}
-        return Listing(self.cluster.session, heard.time, rows)
+        return Listing(self.cluster.session, heard.time, rows, heard.asked)
 
     def job(self, job_id: str) -> JobDetails | None:
         """Return a job as last listed, None where it was not asked for or is not there."""

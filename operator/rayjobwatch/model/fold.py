@@ -97,7 +97,7 @@ def _fold_row(job: Job, listing: Listing, seen: Observation, last_seen: datetime
     if job.seen and job.session != listing.session and not is_same_run(job, row):
         return _without_head(job, seen, last_seen)
     if row is None or is_another_run(job, row):
-        return _missing(job, listing.time)
+        return _missing(job, listing)
     return _settled(job, row, listing, seen)
 
 
@@ -111,12 +111,12 @@ def is_another_run(job: Job, row: JobRow) -> bool:
     return job.seen and job.start_time is not None and row.start_time not in (None, job.start_time)
 
 
-def _missing(job: Job, now: datetime) -> Job:
+def _missing(job: Job, listing: Listing) -> Job:
     if not job.seen:
         return job
-    if job.missing_since is None or now < job.missing_since:  # a clock that was set back
-        return replace(job, missing_since=now)
-    return _over(job, JobState.UNKNOWN) if now - job.missing_since >= MISSING_GRACE else job
+    if job.missing_since is None or listing.time < job.missing_since:  # a clock that was set back
+        return replace(job, missing_since=listing.time)
+    return _over(job, JobState.UNKNOWN) if listing.asked - job.missing_since >= MISSING_GRACE else job
 
 
 def _settled(job: Job, row: JobRow, listing: Listing, seen: Observation) -> Job:
@@ -175,7 +175,7 @@ def _is_held_back(since: datetime, row: JobRow, listing: Listing, seen: Observat
         # Only a listing of later on confirms it: not that of before the dashboard hung, while the log goes on.
         last = seen.last_lines.get(row.id, since)
         alive = last if since < last <= seen.now else since
-        return listing.time - alive < UNCERTAIN_GRACE
+        return listing.asked - alive < UNCERTAIN_GRACE
     if row.id not in seen.complete_logs and _is_within(since, seen.now, DRAIN_GRACE):
         return True
     return _is_within(since, seen.now, TASKS_GRACE) and awaits_tasks(row, seen)

@@ -33,5 +33,5 @@ def doubt_of(job: Job, row: JobRow, seen: Observation) -> Doubt | None:
         return None
     since = job.doubted_since if job.doubted_since and job.doubted_since <= listing.time else listing.time
     if nodes and row.node_id in nodes.dead:
-        return Doubt(since, min(nodes.time, listing.time) - since >= DEAD_GRACE)
+        return Doubt(since, min(nodes.time, listing.asked) - since >= DEAD_GRACE)
     return Doubt(since) if seen.is_head_in_doubt and job.seen else None

@@ -55,11 +55,12 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Ray's table of jobs as it stood at `time`, in one session."""
+    """Ray's table of jobs in one session, as it stood at some moment between when it was `asked` for and `time`."""
 
     session: str
     time: datetime
     rows: Mapping[str, JobRow]
+    asked: datetime
 
 
 @dataclass(frozen=True, slots=True)
