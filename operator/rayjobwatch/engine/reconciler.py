@@ -182,12 +182,15 @@ class Reconciler:
         watch.state = decide(watch.state, watch.spec, moment)
         if (seconds := seconds_to_next(watch.state, watch.spec, moment)) < math.inf:
             self._again(key, seconds)
-        status = watch.new_status(now)
         self._ask(key, watch, now)
         if rest := watch.next_rest():
             self._again(key, (rest - now).total_seconds())
+        if (wait := watch.first_listing_in(self._clock())) > 0:
+            self._again(key, wait)
+            return
+        status = watch.new_status(now)
         changed = without_logs(status) != without_logs(watch.status)
-        if (wait := self._wait(watch, status, changed=changed)) > 0:
+        if changed and (wait := self._wait(watch, status)) > 0:
             self._again(key, wait)
             return
         await self._tell_and_write(key, watch, target, status, urgent=changed)
@@ -253,11 +256,9 @@ class Reconciler:
         except KubeError as error:
             self._read_anew(key, error)
 
-    def _wait(self, watch: Watch, status: Body, *, changed: bool) -> float:
-        """Return how long to wait with what there is to tell and to write."""
+    def _wait(self, watch: Watch, status: Body) -> float:
+        """Return how long to wait with a change."""
         clock = self._clock()
-        if (wait := watch.first_listing_in(clock)) > 0 or not changed:
-            return wait
         rules = watch.spec.logs.rules if watch.spec else ()
         if without_rules(status, rules) == without_rules(watch.status, rules):
             return watch.written + pace.RULE_WRITE - clock

@@ -31,7 +31,7 @@
 | wait for Events before a status        | 0.1; on a slow API server as    | a status waits for no Event that     |
 |                                        | long as 5 of its writes, to 1   | hangs, nor tells of it needlessly    |
 | first reading of a running job's log,  | when its state is written; of   | of many watches all get a state soon |
-| Events that are not of ends            | all watches 20 a second, or 10  |                                      |
+| Events that are not of ends            | all watches 10 a second, or 10  |                                      |
 |                                        | later                           |                                      |
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
 | nodes, while a RUNNING row is doubted  | 5; after failures doubled, to   | a verdict waits for it               |
@@ -64,7 +64,7 @@ SLOWEST_READ = 15.0
 SLOWEST_WHOLE_READ = 60.0
 WHOLE_BYTES_PER_SECOND = 2e6
 READS_PER_SECOND = 20.0
-TURNS_PER_SECOND = 20.0
+TURNS_PER_SECOND = 10.0
 LONGEST_TURN = 10.0
 _QUIET_SHARE = 0.1
 
