@@ -71,7 +71,10 @@ async def test_events_of_a_watch_come_in_their_order(teller: Teller, hanging: Ha
     assert hanging.posted == ["0", "1", "2", "3", "4", "5"]
 
 
-async def test_of_many_watches_at_once_each_has_its_turn_and_what_is_urgent_goes_before(hanging: Hanging) -> None:
+async def test_of_many_watches_at_once_each_has_its_turn_and_what_is_urgent_goes_before(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "EVENTS_AT_ONCE", 1)
     teller = Teller(cast("Recorder", hanging))
     hanging.let.set()
     keys = [("ml", f"w{number}") for number in range(4)]

@@ -114,13 +114,13 @@ class Poller:
 
     @staticmethod
     def _due(ended: float, pause: float) -> float:
-        return ended + pause if pause <= pace.FASTEST_POLL else pace.together(ended + pause)
+        return ended + pause if pause <= pace.FASTEST_POLL * (1 + _SPREAD) else pace.together(ended + pause)
 
     def _next(self, ended: float) -> float | None:
         ages = (self._age(id_, job) for id_, job in self._open_jobs().items())
         took = max(0.0, ended - self._began)
         pause = pace.poll_pause(ages, took, self._failures, looks_for_jobs=bool(self._choices))
-        return None if pause is None else pace.jittered(pause, random.random(), _SPREAD)  # noqa: S311
+        return None if pause is None else pause * random.uniform(1.0, 1.0 + _SPREAD)  # noqa: S311
 
     def _age(self, id_: str, job: OpenJob) -> float:
         row = self.heard.jobs.get(id_) if self.heard else None

@@ -13,6 +13,7 @@ from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.turns import Turns
 from rayjobwatch.kube.client import Body
 from rayjobwatch.kube.recorder import Recorder
+from rayjobwatch.model import pace
 from rayjobwatch.model.events import EventNote
 
 Note = tuple[Body, EventNote]
@@ -36,7 +37,7 @@ class Teller:
         self._waiting: dict[WatchKey, dict[tuple[str, str], Note]] = {}
         self._telling: dict[WatchKey, asyncio.Task[None]] = {}
         self._later: dict[WatchKey, asyncio.TimerHandle] = {}
-        self._turns = Turns()
+        self._turns = Turns(at_once=pace.EVENTS_AT_ONCE)
         self._on_clusters: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     async def tell(self, key: WatchKey, notes: Sequence[Note], seconds: float) -> None:
@@ -50,7 +51,7 @@ class Teller:
         """Do as `tell` when it is their turn, at once for ends of jobs; return how long until then."""
         now = asyncio.get_running_loop().time()
         is_urgent = key in self._telling or any(note.is_end for _, note in notes)
-        if not notes or is_urgent or (turn := self._turns.take(now)) <= now:
+        if is_urgent or (turn := self._turns.take(now)) <= now:
             await self.tell(key, notes, seconds)
             return 0.0
         self._waiting.setdefault(key, {}).update({_name(note): note for note in notes})

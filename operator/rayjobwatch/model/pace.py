@@ -32,7 +32,7 @@
 |                                        | long as 5 of its writes, to 1   | hangs, nor tells of it needlessly    |
 | first reading of a running job's log,  | when its state is written; of   | of many watches all get a state soon |
 | Events that are not of ends            | all watches 10 a second, or 10  |                                      |
-|                                        | later                           |                                      |
+|                                        | later; 100 Events at once       |                                      |
 | first write for a watch                | when its jobs were listed, or 2 | one write instead of two             |
 | nodes, while a RUNNING row is doubted  | 5; after failures doubled, to   | a verdict waits for it               |
 |                                        | 30                              |                                      |
@@ -66,6 +66,7 @@ WHOLE_BYTES_PER_SECOND = 2e6
 READS_PER_SECOND = 20.0
 TURNS_PER_SECOND = 10.0
 LONGEST_TURN = 10.0
+EVENTS_AT_ONCE = 100
 _QUIET_SHARE = 0.1
 
 NODES_AGAIN = 5.0
