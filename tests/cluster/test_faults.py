@@ -21,7 +21,7 @@ from tests.cluster.watches import Json, Watches, conditions, first_job, first_lo
 from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.rayhead import RayHead
-from tests.ray.relay import Gate, http_answer
+from tests.ray.relay import Gate, Relay, http_answer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.real_ray, pytest.mark.timeout(240)]
 
@@ -37,11 +37,15 @@ ALL_JOBS: Json = {"rayCluster": {"name": "shared"}, "logs": {"protocol": "None"}
 
 @dataclass
 class Stage:
-    """A head, a proxy in front of its dashboard that wants a token, a watch for each job and one for all."""
+    """A head, a proxy in front of its dashboard that wants a token, one in front of its agent, and watches.
+
+    There is one for each job, and one for all.
+    """
 
     watches: Watches
     head: RayHead
     gate: Gate
+    agent: Relay
     jobs: HeldJobs
     recorder: Recorder
     controller: Controller
@@ -69,6 +73,11 @@ class Stage:
         self.head.kill()
         self.wait_said(lost, reasons)
         return lost
+
+    def cut(self) -> None:
+        """Reset every connection of the controller to the dashboard, at least one, and to the agent."""
+        assert any(polled(self.gate.cut, 20))
+        self.agent.cut()
 
     def wait(self, jobs: list[str], holds: Callable[[Json], object], timeout: float = 90) -> None:
         """Wait until the status of the watch of each of the jobs is as wanted."""
@@ -123,7 +132,9 @@ def _counts(status: Json) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def staged(plane: ControlPlane, kubeconfig: Path, directory: Path, head: RayHead, gate: Gate) -> Iterator[Stage]:
+def staged(
+    plane: ControlPlane, kubeconfig: Path, directory: Path, head: RayHead, gate: Gate, agent: Relay
+) -> Iterator[Stage]:
     """Run a controller for a RayCluster whose dashboard is behind a proxy, and record what it says."""
     with plane.namespace() as namespace:
         watches, jobs = Watches(plane, namespace), HeldJobs(head, directory)
@@ -131,7 +142,7 @@ def staged(plane: ControlPlane, kubeconfig: Path, directory: Path, head: RayHead
         raycluster.ready_cluster(plane, namespace, "shared", head_ip=head.node_ip, authOptions=auth)
         arguments = ["--namespace", namespace, "--dashboard-override", f"{namespace}/shared={gate.url}"]
         with Recorder(watches, jobs.ends) as recorder, Controller(kubeconfig, directory / "log", *arguments) as running:
-            stage = Stage(watches, head, gate, jobs, recorder, running)
+            stage = Stage(watches, head, gate, agent, jobs, recorder, running)
             watches.kubectl("create", "secret", "generic", SECRET, f"--from-literal=auth_token={FIRST_TOKEN}")
             watches.kubectl("apply", "-f", "-", input=json.dumps(manifest(EVERYTHING, ALL_JOBS)))
             yield stage
@@ -143,8 +154,9 @@ def stage(control_plane: ControlPlane, installed: Path, tmp_path_factory: pytest
     directory = tmp_path_factory.mktemp("faults")
     with (
         RayHead(num_cpus=2) as head,
-        Gate(head.ports.dashboard, FIRST_TOKEN) as gate,
-        staged(control_plane, installed, directory, head, gate) as one,
+        Relay(head.agent_port, head.node_ip) as agent,
+        Gate(head.ports.dashboard, FIRST_TOKEN, (agent.address, f"{head.node_ip}:{head.agent_port}")) as gate,
+        staged(control_plane, installed, directory, head, gate, agent) as one,
     ):
         yield one
 
@@ -221,12 +233,13 @@ def test_a_fault_of_the_dashboard_is_no_verdict_on_ten_jobs_in_flight(
 
 def test_connections_that_are_reset_mid_tail_lose_no_line(stage: Stage) -> None:
     good, bad, *_ = stage.fill()
+    assert any(polled(stage.agent.cut, 20))  # an agent whose connections break again and again is asked no more
     for _ in range(CUTS):
-        assert any(polled(stage.gate.cut, 20))
+        stage.cut()
     stage.end(good, 0)
     stage.end(bad, 3)
     for _ in range(CUTS):
-        assert any(polled(stage.gate.cut, 20))
+        stage.cut()
     stage.check([good, bad])
 
 

@@ -6,24 +6,35 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tests.ray.wire import LoopThread
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Relay:
-    """Passes every connection on to 127.0.0.1:`port`; a context manager."""
+    """Passes every connection on to a port of `host`, an address of this machine where it listens, too.
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    A context manager.
+
+    in_place_of: of what comes back, this is read where that was sent; both are of one length.
+    """
+
+    def __init__(self, port: int, host: str = "127.0.0.1", in_place_of: tuple[str, str] = ("", "")) -> None:
+        self._target = host, port
+        self._shown, self._sent = (text.encode() for text in in_place_of)
+        assert len(self._shown) == len(self._sent)
         self._thread = LoopThread()
         self._writers: set[asyncio.StreamWriter] = set()
         self.cuts = 0
         self._server = self._thread.run(self._start())
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.address = f"{host}:{self._server.sockets[0].getsockname()[1]}"
+        self.url = f"http://{self.address}"
 
     async def _start(self) -> asyncio.Server:
-        return await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        return await asyncio.start_server(self._relay, self._target[0], 0)
 
     def __enter__(self) -> Self:
         return self
@@ -50,27 +61,30 @@ class Relay:
     async def _pass_on(self, begun: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass a connection on, of which `begun` was read already."""
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            there, back = await asyncio.open_connection(*self._target)
         except OSError:
             writer.transport.abort()
             return
         self._writers |= {writer, back}
         back.write(begun)
         try:
-            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+            await asyncio.gather(_pump(reader, back), _pump(there, writer, self._as_shown))
         finally:
             self._writers -= {writer, back}
             writer.transport.abort()
             back.transport.abort()
 
+    def _as_shown(self, data: bytes) -> bytes:
+        return data.replace(self._sent, self._shown) if self._sent else data
+
 
 class Gate(Relay):
     """A relay as proxies are: it may want a token, and it may answer in place of what is behind it."""
 
-    def __init__(self, port: int, token: str = "") -> None:
+    def __init__(self, port: int, token: str = "", in_place_of: tuple[str, str] = ("", "")) -> None:
         self._answer = b""
         self._token = token
-        super().__init__(port)
+        super().__init__(port, in_place_of=in_place_of)
 
     def change(self, *, answer: bytes = b"", token: str = "") -> None:
         """Answer so from now on (empty: pass on), and want that token (empty: the same); every connection is cut."""
@@ -112,9 +126,11 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, shown: Callable[[bytes], bytes] = bytes
+) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(65536):
-            writer.write(data)
+            writer.write(shown(data))
             await writer.drain()
     writer.transport.abort()
