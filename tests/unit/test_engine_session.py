@@ -197,6 +197,21 @@ async def test_a_table_that_was_slow_once_is_asked_on(
     assert asked(fake)[ONE] == 0
 
 
+async def test_one_slow_answer_delays_no_other_poll(
+    fake: FakeDashboard, session: ClusterSession, news: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SLOWEST_ANYWAY", 60.0)
+    monkeypatch.setattr(pace, "POLL_COST_FACTOR", 20.0)
+    for id_ in "ab":
+        fake.add_job(id_, status="RUNNING")
+    session.join(KEY, ["a", "b"])
+    await news.until(lambda: session.job("a") is not None)
+    fake.once("GET", TABLE, faults.drip(b"[]", 0.3))
+    await until(lambda: not fake.rules[0].times)
+    before = asked(fake)[TABLE]
+    await until(lambda: asked(fake)[TABLE] > before + 2)
+
+
 async def test_that_a_job_is_gone_is_believed_of_the_table_alone(
     fake: FakeDashboard, session: ClusterSession, news: Told
 ) -> None:

@@ -76,7 +76,8 @@ class Poller:
         self._asked_version = self._listed = self._began = float("-inf")
         self._asked_jobs = datetime.now(UTC)
         self._job_seconds = 0.0
-        # How long the last two listings took: a single slow one is no huge table, but perhaps a busy moment.
+        # How long the last two polls and listings took: a single slow one is no huge table, but perhaps a busy moment.
+        self._poll_seconds = deque((0.0, 0.0), maxlen=2)
         self._table_seconds = deque((0.0, 0.0), maxlen=2)
         self._awaited = frozenset[str]()
         self._wake = asyncio.Event()
@@ -96,7 +97,8 @@ class Poller:
             self._awaited = frozenset(id_ for id_, job in wanted.items() if job.since > before)
             if wanted or self._choices:
                 await self._poll(frozenset(wanted))
-            self._pause = self._next(loop.time())
+            self._poll_seconds.append(loop.time() - self._began)
+            self._pause = self._next()
 
     async def _rest(self) -> None:
         """Wait for the next poll; one that came to be needed sooner meanwhile comes sooner."""
@@ -110,16 +112,15 @@ class Poller:
             except TimeoutError:
                 return
             if self._pause is None or not self._failures:
-                self._pause = self._next(ended)
+                self._pause = self._next()
 
     @staticmethod
     def _due(ended: float, pause: float) -> float:
         return ended + pause if pause <= pace.FASTEST_POLL * (1 + _SPREAD) else pace.together(ended + pause)
 
-    def _next(self, ended: float) -> float | None:
+    def _next(self) -> float | None:
         ages = (self._age(id_, job) for id_, job in self._open_jobs().items())
-        took = max(0.0, ended - self._began)
-        pause = pace.poll_pause(ages, took, self._failures, looks_for_jobs=bool(self._choices))
+        pause = pace.poll_pause(ages, min(self._poll_seconds), self._failures, looks_for_jobs=bool(self._choices))
         return None if pause is None else pause * random.uniform(1.0, 1.0 + _SPREAD)  # noqa: S311
 
     def _age(self, id_: str, job: OpenJob) -> float:

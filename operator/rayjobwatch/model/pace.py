@@ -8,7 +8,7 @@
 | poll, an end or a loss to be confirmed | 0.5                             | a verdict waits for it               |
 | table of a new head that lacks jobs    | believed when listed again      | they are Lost then, for good         |
 |                                        | after 2                         |                                      |
-| poll that took long                    | 4 times that, at most 15        | no huge table keeps a head busy      |
+| poll after two that took long          | 4 times that, at most 15        | no huge table keeps a head busy      |
 | poll after failures                    | 0.5, doubled each time, to 15   | a head that restarts is spared       |
 | poll, no job open                      | never                           | nothing can happen                   |
 | poll, no job open, others may come     | 5                               | few wait for a job that is not there |
