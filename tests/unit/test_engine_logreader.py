@@ -1,7 +1,7 @@
 """One reader for all logs of a dashboard: within its budget, and at once where a verdict waits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import pytest
@@ -12,6 +12,8 @@ from rayjobwatch.engine.logreader import LANES, Log, LogsReader
 from rayjobwatch.engine.turns import Turns
 from rayjobwatch.model import pace
 from rayjobwatch.model.digest import LogDigest
+from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.ray import AsyncLogReader, ByteCursor, JobDetails, JobStatus, LogBatch, UnavailableError
 from tests.ray.flavours import until
 
@@ -42,7 +44,11 @@ class Logs:
         self.jobs: dict[str, JobDetails] = {}
         self.sources: dict[str, Source] = {}
         self.told: list[Log] = []
-        self.reader = LogsReader(self.jobs.get, self.told.append, Turns(), Circuit())
+        self.circuit = Circuit(self._wake)
+        self.reader = LogsReader(self.jobs.get, self.told.append, Turns(), self.circuit)
+
+    def _wake(self) -> None:
+        self.reader.wake()
 
     def add(self, job_id: str, status: str | None = "RUNNING") -> Log:
         if status:
@@ -111,6 +117,23 @@ async def test_what_goes_wrong_is_said_and_tried_again_later(logs: Logs) -> None
     logs.reader.hurry("broken")
     await until(lambda: broken.digest.lines == 1)
     assert broken.digest.message == ""
+
+
+@pytest.mark.parametrize("again", [Circuit.close, Circuit.let_through])
+async def test_a_log_that_failed_waits_while_the_dashboard_is_away_and_others_do_not(
+    logs: Logs, again: Callable[[Circuit], None]
+) -> None:
+    broken, whole = logs.add("broken"), logs.add("over", "SUCCEEDED")
+    logs.sources["broken"].failing = True
+    await until(lambda: bool(broken.digest.message) and whole.digest.complete)
+    logs.circuit.open(Problem(Reason.DASHBOARD_UNREACHABLE, "it is away"))
+    logs.sources["broken"].failing = False
+    logs.reader.hurry("broken")
+    other = logs.add("other")
+    await until(lambda: other.digest.lines == 1)
+    assert broken.digest.lines == 0
+    again(logs.circuit)
+    await until(lambda: broken.digest.lines == 1)
 
 
 async def test_a_log_that_nobody_wants_any_more_is_neither_read_nor_told(logs: Logs) -> None:

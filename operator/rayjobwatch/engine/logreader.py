@@ -88,6 +88,10 @@ class LogsReader:
         """Read a log no more; a reading that is under way may still end."""
         self._logs.discard(log)
 
+    def wake(self) -> None:
+        """Take note that there may be more to read."""
+        self._wake.set()
+
     def hurry(self, job_id: str) -> None:
         """Read a job's logs soon, for the job has changed; at once if it is over."""
         now = asyncio.get_running_loop().time()
@@ -135,7 +139,7 @@ class LogsReader:
 
     def _may_answer(self, log: Log) -> bool:
         """Whether a log's source is not that of the dashboard which is away; one that failed may be."""
-        return self._circuit.problem is None or not (log.failures or log.reader.whole_bytes)
+        return not (self._circuit.is_open and (log.failures or log.reader.whole_bytes))
 
     def _start_of(self, log: Log) -> float:
         return 0.0 if log.hurried else max(log.due, self._next_start)

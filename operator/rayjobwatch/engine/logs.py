@@ -135,6 +135,10 @@ class Logs:
         for id_ in job_ids:
             self._reader.hurry(id_)
 
+    def wake(self) -> None:
+        """Take note that the dashboard may be asked again."""
+        self._reader.wake()
+
     async def close(self) -> None:
         """End all reading."""
         following = [source.task for sources in self._sources.values() for source in sources if source.task]

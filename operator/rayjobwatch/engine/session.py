@@ -50,7 +50,7 @@ class ClusterSession:
         self._open: dict[WatchKey, Mapping[str, OpenJob]] = {}
         self.client = client = client_for(dashboard, self._may_ask_agent)
         self._choices = Choices()
-        self._circuit = Circuit()
+        self._circuit = Circuit(self._answers_again)
         self._nodes = NodeWatch(client)
         self._facts = ClusterFacts(client, self._nodes, self._facts_told)
         self._poller = Poller(client, self._open_jobs, self._choices, self._heard, self._nodes, self._circuit)
@@ -229,6 +229,9 @@ class ClusterSession:
     def _may_ask_agent(self, address: str) -> bool:
         host = self.dashboard.agent_host
         return bool(host) and urlsplit(address).hostname == host
+
+    def _answers_again(self) -> None:
+        self._logs.wake()
 
     def _open_jobs(self) -> Mapping[str, OpenJob]:
         jobs: dict[str, OpenJob] = {}
