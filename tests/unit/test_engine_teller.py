@@ -75,6 +75,7 @@ async def test_of_many_watches_at_once_each_has_its_turn_and_what_is_urgent_goes
     hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "EVENTS_AT_ONCE", 1)
+    monkeypatch.setattr(pace, "TURNS_PER_SECOND", 2.0)
     teller = Teller(cast("Recorder", hanging))
     hanging.let.set()
     keys = [("ml", f"w{number}") for number in range(4)]
