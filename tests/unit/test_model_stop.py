@@ -187,10 +187,10 @@ def test_an_earlier_order_s_answer_says_nothing_of_a_new_one() -> None:
     assert order_of(after(running(), REQUESTED, answers={"a": "boom"})).message == ""
 
 
-def _reasons(*jobs: Job, generation: int = 1) -> list[tuple[EventReason, str]]:
+def _reasons(*jobs: Job) -> list[tuple[EventReason, str]]:
     states = [state_of(job) for job in jobs]
     pairs = itertools.pairwise(states)
-    return [(note.reason, note.identity) for old, new in pairs for note in events_of(old, new, generation)]
+    return [(note.reason, note.identity) for old, new in pairs for note in events_of(old, new)]
 
 
 def test_events_tell_of_the_order_of_a_refusal_once_and_of_the_end() -> None:
@@ -204,8 +204,8 @@ def test_events_tell_of_the_order_of_a_refusal_once_and_of_the_end() -> None:
 
 def test_a_second_order_is_told_under_another_name_and_the_same_one_under_the_same() -> None:
     first, later = after(running(), REQUESTED), after(running(), REQUESTED, 9)
-    assert _reasons(running(), first) == _reasons(running(), later)
-    assert _reasons(running(), first) != _reasons(running(), first, generation=3)
+    assert _reasons(running(), first) == _reasons(running(), after(first, REQUESTED, 9))
+    assert _reasons(running(), first) != _reasons(running(), later)
 
 
 def test_a_driver_is_told_to_be_not_stoppable_and_never_asked() -> None:

@@ -97,10 +97,10 @@ class Poller:
             self._awaited = frozenset(id_ for id_, job in wanted.items() if job.since > before)
             if wanted or self._choices:
                 await self._poll(frozenset(wanted))
-            else:
-                self._circuit.let_through()
             self._poll_seconds.append(loop.time() - self._began)
             self._pause = self._next()
+            if self._pause is None:
+                self._circuit.let_through()
 
     async def _rest(self) -> None:
         """Wait for the next poll; one that came to be needed sooner meanwhile comes sooner."""

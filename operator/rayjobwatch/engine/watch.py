@@ -374,7 +374,7 @@ class Watch:
 
     def lasting_notes(self) -> Iterator[EventNote]:
         """Yield the Events for what has changed since it was told last and can be told again from status alone."""
-        return events_of(self.told, masked_state(self.state, self.lens.patterns), self.generation)
+        return events_of(self.told, masked_state(self.state, self.lens.patterns))
 
     def _is_log_done(self, job_id: str) -> bool:
         no_log = self.spec is None or self.spec.logs.protocol is Protocol.NONE

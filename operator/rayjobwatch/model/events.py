@@ -57,16 +57,13 @@ _CAUSES = {
 _DEADLINES = {StopCause.ACTIVE_DEADLINE, StopCause.PENDING_DEADLINE}
 
 
-def events_of(old: WatchState, new: WatchState, generation: int = 0) -> Iterator[EventNote]:
-    """Yield an Event for each thing that became worth one between `old` and `new`.
-
-    generation: of the spec: a stop that is requested once more, after a change of mind, is told once more.
-    """
+def events_of(old: WatchState, new: WatchState) -> Iterator[EventNote]:
+    """Yield an Event for each thing that became worth one between `old` and `new`."""
     for job in new.jobs.values():
         before = old.jobs.get(job.id, Job(job.id))
         if before.start_time not in (None, job.start_time):
             before = Job(job.id)  # another run under the same id
-        yield from _stop_notes(job, before.stop, generation)
+        yield from _stop_notes(job, before.stop)
         if job.state in _REASONS and is_news(old, new, job):
             yield _note(job)
         if job.record.state is Deletion.DELETED and before.record.state is not Deletion.DELETED:
@@ -129,19 +126,20 @@ def _surely_told(found: Findings, now: datetime) -> Findings:
     return replace(found, rules=told)
 
 
-def _stop_notes(job: Job, before: StopOrder | None, generation: int) -> Iterator[EventNote]:
+def _stop_notes(job: Job, before: StopOrder | None) -> Iterator[EventNote]:
     order = job.stop
     if order is None:
         return
+    which = order.cause, str(order.requested_time)  # after a change of mind it is another order, told once more
     if before is None and not job.is_driver:
         is_deadline = order.cause in _DEADLINES
         reason = EventReason.DEADLINE_EXCEEDED if is_deadline else EventReason.STOP_REQUESTED
         message = f"job {job.id} is asked to stop: {_CAUSES[order.cause]}"
-        yield EventNote(reason, message, _identity(job, reason, order.cause, str(generation)), is_warning=is_deadline)
+        yield EventNote(reason, message, _identity(job, reason, *which), is_warning=is_deadline)
     if order.message and not job.state.is_over and not (before and before.message) and not order.in_vain:
         reason = EventReason.STOP_FAILED
         message = f"job {job.id} is not stopped: {order.message}"
-        yield EventNote(reason, message, _identity(job, reason, order.cause, str(generation)), is_warning=True)
+        yield EventNote(reason, message, _identity(job, reason, *which), is_warning=True)
 
 
 def not_waited_for(job: Job) -> EventNote:
