@@ -63,7 +63,7 @@ def test_an_end_is_seen_within_half_a_second_or_a_hundredth_of_the_age_unless_th
     assert pause is not None
     assert 0.5 <= pause <= 15
     if took <= 0.1 and not failures:
-        assert pause <= max(0.5, min(3.0, min(ages) / 100))
+        assert pause <= max(0.5, min(3.0, min(ages) * 0.01))  # and not / 100, which is less by the last bit at times
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """How soon the next poll, log read and status write come: by what is at stake and what it costs. All in seconds.
 
+A poll comes up to 5 % later than said here: those of many dashboards come apart.
+
 | what                                   | how soon                        | why                                  |
 | -------------------------------------- | ------------------------------- | ------------------------------------ |
 | poll, youngest open job under 50 s     | 0.5                             | who waits for it notices seconds     |
