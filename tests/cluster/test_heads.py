@@ -27,6 +27,7 @@ def own(
         yield Watches(control_plane, namespace)
 
 
+@pytest.mark.slow
 def test_a_dashboard_that_is_away_makes_states_stale_and_a_new_head_loses_the_jobs(own: Watches, head: RayHead) -> None:
     name = f"job-{uuid4().hex[:8]}"
     head.submit("sleep 600", submission_id=name)

@@ -119,6 +119,7 @@ def test_a_watch_says_in_which_state_its_cluster_is_and_outlives_it(stage: Stage
     assert row(last, over) == row(known, over)
 
 
+@pytest.mark.slow
 def test_a_job_gets_no_verdict_from_another_cluster_of_the_same_name(stage: Stage) -> None:
     name, job = fresh(), f"job-{uuid4().hex[:8]}"
     submitted = stage.fake.add_job(job, b"one\n", "RUNNING")

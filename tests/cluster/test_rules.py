@@ -60,6 +60,7 @@ def test_a_rule_fires_while_the_job_runs_and_its_progress_is_a_column(watches: W
     assert event["message"].startswith(f"rule oom fired for job {name}: oom 2 step 3/60")
 
 
+@pytest.mark.slow
 def test_ten_thousand_lines_in_ten_seconds_make_few_events_and_are_counted_exactly(
     control_plane: ControlPlane, watches: Watches, ray_head: RayHead
 ) -> None:

@@ -55,7 +55,14 @@ def running(watches: Watches, head: RayHead, entrypoint: str, **spec: object) ->
     return name
 
 
-@pytest.mark.parametrize("entrypoint", [SLEEPING, TRAPPING, STUBBORN], ids=["plain", "traps", "ignores"])
+@pytest.mark.parametrize(
+    "entrypoint",
+    [
+        pytest.param(SLEEPING, id="plain"),
+        pytest.param(TRAPPING, id="traps"),
+        pytest.param(STUBBORN, id="ignores", marks=pytest.mark.slow),
+    ],
+)
 def test_a_job_is_stopped_when_that_is_requested(watches: Watches, ray_head: RayHead, entrypoint: str) -> None:
     name = running(watches, ray_head, entrypoint)
     if entrypoint != SLEEPING:

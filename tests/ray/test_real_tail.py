@@ -89,7 +89,11 @@ async def test_lines_come_soon_in_order_each_once_until_the_end(ray_head: RayHea
 @pytest.mark.requirement("S-14", "S-01")
 @pytest.mark.parametrize(
     ("command", "status"),
-    [("echo a; exit 3", "FAILED"), ("echo a; printf end", "SUCCEEDED"), ("echo a; sleep 60", "STOPPED")],
+    [
+        pytest.param("echo a; exit 3", "FAILED", marks=pytest.mark.slow),
+        ("echo a; printf end", "SUCCEEDED"),
+        pytest.param("echo a; sleep 60", "STOPPED", marks=pytest.mark.slow),
+    ],
 )
 async def test_the_end_of_a_tail_is_the_end_of_the_log(
     ray_head: RayHead, both: list[Caller], command: str, status: str
@@ -128,6 +132,7 @@ HARD = {
 
 
 @pytest.mark.requirement("S-16", "S-17", "L-04")
+@pytest.mark.slow
 async def test_logs_that_end_rays_own_tail_are_followed_to_their_end(ray_head: RayHead, both: list[Caller]) -> None:
     """With the agent, and where it is out of reach: WebSocket until that breaks, then the log file."""
     jobs = {name: submit(ray_head, command) for name, command in HARD.items()}
@@ -179,6 +184,7 @@ async def test_break_returns_within_200_ms(ray_head: RayHead, both: list[Caller]
 
 
 @pytest.mark.requirement("S-07")
+@pytest.mark.slow
 async def test_a_job_silent_for_three_timeouts_is_followed_on(ray_head: RayHead, both: list[Caller]) -> None:
     job_id = submit(ray_head, "echo a; sleep 4; echo b")
     results = await everyone(both, lambda client, protocol: client.lines(job_id, timeout=1.3, protocol=protocol))
@@ -189,6 +195,7 @@ MANY = "import sys; sys.stdout.write(''.join('%08d ' % n + 'x' * 90 + '\\n' for 
 
 
 @pytest.mark.requirement("S-01", "L-08", "S-04")
+@pytest.mark.slow
 async def test_200000_lines_written_at_once_come_all_and_in_order(ray_head: RayHead, both: list[Caller]) -> None:
     job_id = submit(ray_head, entrypoint_of("python", "-c", MANY))
 
