@@ -128,6 +128,19 @@ def test_a_job_that_was_pending_for_too_long_is_stopped_although_it_runs_meanwhi
     assert order_of(after(replace(pending, state=JobState.RUNNING), stop, 1)).attempts == 2
 
 
+@pytest.mark.parametrize(
+    ("seconds", "began", "is_stopped"), [(60, None, True), (61, None, False), (70, 10, True), (71, 10, False)]
+)
+def test_a_pending_deadline_that_is_raised_above_what_the_job_has_waited_saves_it(
+    seconds: int, began: int | None, is_stopped: bool
+) -> None:
+    job = after(running(state=JobState.PENDING), stopping(pending_deadline_seconds=60))
+    if began is not None:
+        job = replace(job, state=JobState.RUNNING, running_since=at(began))
+    raised = after(job, stopping(pending_deadline_seconds=seconds), began or 0)
+    assert bool(raised.stop) is is_stopped
+
+
 def test_a_change_of_mind_ends_the_asking_and_a_second_one_begins_anew() -> None:
     job = after(running(), REQUESTED)
     job = after(job, NOTHING, 1)

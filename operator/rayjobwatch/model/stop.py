@@ -106,12 +106,21 @@ def _causes(job: Job, spec: StopSpec, moment: Moment) -> Iterator[StopCause]:
         yield StopCause.REQUESTED
     if moment.deleted and spec.on_deletion:
         yield StopCause.WATCH_DELETED
-    # Ray could not stop it while it was PENDING; that it has begun to run since does not save it.
-    if job.stop and job.stop.cause is StopCause.PENDING_DEADLINE and spec.pending_deadline_seconds is not None:
+    if job.stop and job.stop.cause is StopCause.PENDING_DEADLINE and _has_waited_too_long(job, spec):
         yield StopCause.PENDING_DEADLINE
     deadline = _deadline(job, spec)
     if deadline and deadline[1] <= moment.head_now:
         yield deadline[0]
+
+
+def _has_waited_too_long(job: Job, spec: StopSpec) -> bool:
+    """Whether a job that runs now was PENDING beyond its deadline: Ray could not stop it then, and nothing saves it."""
+    limit = spec.pending_deadline_seconds
+    if limit is None or job.state is not JobState.RUNNING:
+        return False
+    if job.running_since is None or job.start_time is None:
+        return True
+    return job.running_since - job.start_time >= timedelta(seconds=limit)
 
 
 def _deadline(job: Job, spec: StopSpec) -> tuple[StopCause, datetime] | None:
