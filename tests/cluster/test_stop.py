@@ -117,22 +117,35 @@ def test_a_job_that_is_fast_enough_is_not_stopped(watches: Watches, ray_head: Ra
     assert watches.wait(name)["state"] == "Succeeded"
 
 
+@contextlib.contextmanager
+def blocked(head: RayHead) -> Iterator[None]:
+    """Have no CPU left for other jobs that want all of them."""
+    blocker = fresh()
+    head.submit(SLEEPING, submission_id=blocker, num_cpus=head.num_cpus)
+    head.wait_job(blocker, ("RUNNING",))
+    yield
+    head.stop_job(blocker)
+
+
 def test_a_pending_job_is_stopped_once_it_can_run(watches: Watches, ray_head: RayHead) -> None:
-    blocker, name = fresh(), fresh()
-    cpus = ray_head.num_cpus
-    ray_head.submit(SLEEPING, submission_id=blocker, num_cpus=cpus)
-    ray_head.wait_job(blocker, ("RUNNING",))
-    ray_head.submit(SLEEPING, submission_id=name, num_cpus=cpus)
-    watches.apply(name, name, stop={"pendingDeadlineSeconds": 2})
-    status = watches.wait_until(name, lambda now: first_job(now).get("stop", {}).get("message"), 30)
-    row = status["jobs"][0]
-    assert (row["state"], row["stop"]["reason"]) == ("Pending", "PendingDeadlineExceeded")
-    assert "PENDING" in row["stop"]["message"]
-    ray_head.stop_job(blocker)
+    name, spared = fresh(), fresh()
+    with blocked(ray_head):
+        for job, entrypoint in ((name, SLEEPING), (spared, "echo spared")):
+            ray_head.submit(entrypoint, submission_id=job, num_cpus=ray_head.num_cpus)
+            watches.apply(job, job, stop={"pendingDeadlineSeconds": 2} if job == name else STOP["stop"])
+        status = watches.wait_until(name, lambda now: first_job(now).get("stop", {}).get("message"), 30)
+        row = status["jobs"][0]
+        assert (row["state"], row["stop"]["reason"]) == ("Pending", "PendingDeadlineExceeded")
+        assert status["summary"] == "Ray cannot stop a PENDING job: it is stopped as soon as it runs"
+        watches.wait_until(spared, lambda now: first_job(now).get("stop"))
+        patch(watches, spared, {"stop": {"requested": False}})
+        watches.wait_until(spared, lambda now: "stop" not in first_job(now))
     assert watches.wait(name)["state"] == "Stopped"
     assert watches.reasons(name)[0] == "DeadlineExceeded"
     assert watches.reasons(name)[-1] == "JobStopped"
     assert "StopFailed" not in watches.reasons(name)
+    assert watches.wait(spared)["state"] == "Succeeded"
+    assert ray_head.job(spared)["status"] == "SUCCEEDED"
 
 
 def test_a_job_that_succeeds_in_the_same_moment_has_succeeded(watches: Watches, ray_head: RayHead) -> None:
@@ -144,18 +157,6 @@ def test_a_job_that_succeeds_in_the_same_moment_has_succeeded(watches: Watches, 
     truth = ray_head.job(name)["status"]
     assert status["state"] == {"SUCCEEDED": "Succeeded", "STOPPED": "Stopped", "FAILED": "Failed"}[truth]
     assert [reason for reason in watches.reasons(name) if reason.startswith("Job")][-1] == f"Job{status['state']}"
-
-
-def test_a_change_of_mind_leaves_a_pending_job_alone(watches: Watches, ray_head: RayHead) -> None:
-    name = fresh()
-    watches.apply(name, name, **STOP)
-    watches.wait_reason(name, "Finished", "JobNotFound")
-    patch(watches, name, {"stop": {"requested": False}})
-    generation = watches.get(name)["metadata"]["generation"]
-    watches.wait_until(name, lambda now: now.get("observedGeneration") == generation)
-    ray_head.submit("sleep 2", submission_id=name)
-    assert watches.wait(name)["state"] == "Succeeded"
-    assert "StopRequested" not in watches.reasons(name)
 
 
 def test_a_driver_is_said_to_be_not_stoppable(watches: Watches, ray_head: RayHead) -> None:

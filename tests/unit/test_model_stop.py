@@ -24,7 +24,7 @@ from rayjobwatch.model.selection import shown
 from rayjobwatch.model.servestate import CleanUp, ServeState
 from rayjobwatch.model.spec import StopSpec, WatchSpec
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.stop import LONGEST_PAUSE, NOT_STOPPABLE, STILL_RUNNING
+from rayjobwatch.model.stop import LONGEST_PAUSE, NOT_STOPPABLE, STILL_RUNNING, WAITS_TO_RUN
 from tests.unit.observations import DOWN, START, T0, at, folded, heard, row
 
 
@@ -114,18 +114,41 @@ def test_a_stop_is_asked_at_once_and_again_with_growing_pauses() -> None:
     assert order_of(job).attempts == len(asked)
 
 
-def test_a_pending_job_is_asked_again_as_soon_as_it_runs() -> None:
+DELETION = stopping(on_deletion=True)
+
+
+def test_a_pending_job_is_asked_for_as_soon_as_it_runs_and_not_before_so_that_people_may_change_their_minds() -> None:
     pending = after(running(state=JobState.PENDING), REQUESTED)
-    assert order_of(pending).in_vain
-    assert order_of(after(pending, REQUESTED, 1)).attempts == 1
+    assert (order_of(pending).attempts, order_of(pending).message) == (0, WAITS_TO_RUN)
+    assert seconds_to_next(state_of(pending), spec(REQUESTED), Moment(at(1))) == math.inf
+    assert after(pending, NOTHING, 1).stop is None
     runs = after(replace(pending, state=JobState.RUNNING), REQUESTED, 1)
+    assert (order_of(runs).attempts, order_of(runs).message) == (1, "")
+
+
+def test_a_pending_job_of_a_watch_that_is_deleted_is_asked_for_at_once_and_again_as_soon_as_it_runs() -> None:
+    pending = after(running(state=JobState.PENDING), DELETION, deleted=True)
+    assert (order_of(pending).attempts, order_of(pending).in_vain) == (1, True)
+    assert order_of(after(pending, DELETION, 1, deleted=True)).attempts == 1
+    runs = after(replace(pending, state=JobState.RUNNING), DELETION, 1, deleted=True)
     assert (order_of(runs).attempts, order_of(runs).in_vain) == (2, False)
+
+
+@pytest.mark.parametrize(("stop", "deleted"), [(REQUESTED, False), (DELETION, True)])
+def test_a_job_is_said_to_run_on_by_the_time_since_ray_was_asked_for_it_while_it_ran(
+    stop: StopSpec, deleted: bool
+) -> None:
+    job = after(running(state=JobState.PENDING), stop, deleted=deleted)
+    job = replace(job, state=JobState.RUNNING)
+    for second, message in ((100, ""), (159, ""), (160, STILL_RUNNING)):
+        job = after(job, stop, second, deleted=deleted, answers={"a": ""} if second > 100 else {})
+        assert order_of(job).message == message
 
 
 def test_a_job_that_was_pending_for_too_long_is_stopped_although_it_runs_meanwhile() -> None:
     stop = stopping(pending_deadline_seconds=60)
     pending = after(running(state=JobState.PENDING), stop)
-    assert order_of(after(replace(pending, state=JobState.RUNNING), stop, 1)).attempts == 2
+    assert order_of(after(replace(pending, state=JobState.RUNNING), stop, 1)).attempts == 1
 
 
 @pytest.mark.parametrize(
@@ -183,7 +206,7 @@ def test_a_clock_that_is_set_back_does_not_silence_a_stop() -> None:
         (running(), {"a": "stop_job('a'): boom (500)"}, 1, "stop_job('a'): boom (500)"),
         (running(), {"a": ""}, 61, STILL_RUNNING),
         (running(is_driver=True), {}, 1, NOT_STOPPABLE),
-        (running(state=JobState.PENDING), {"a": ""}, 61, "Ray cannot stop a PENDING job"),
+        (running(state=JobState.PENDING), {}, 61, WAITS_TO_RUN),
     ],
 )
 def test_what_is_said_of_a_stop_that_has_not_come_yet(
@@ -219,6 +242,26 @@ def test_a_second_order_is_told_under_another_name_and_the_same_one_under_the_sa
     first, later = after(running(), REQUESTED), after(running(), REQUESTED, 9)
     assert _reasons(running(), first) == _reasons(running(), after(first, REQUESTED, 9))
     assert _reasons(running(), first) != _reasons(running(), later)
+
+
+def test_a_job_that_is_seen_for_the_first_time_is_said_to_run_before_it_is_said_to_be_asked() -> None:
+    notes = events_of(WatchState(), state_of(after(running(), REQUESTED)))
+    assert [note.reason for note in notes] == [EventReason.JOB_RUNNING, EventReason.STOP_REQUESTED]
+    over = replace(after(running(), REQUESTED), state=JobState.STOPPED)
+    notes = events_of(WatchState(), state_of(over))
+    assert [note.reason for note in notes] == [EventReason.STOP_REQUESTED, EventReason.JOB_STOPPED]
+
+
+def test_a_pending_job_is_not_said_to_be_asked_but_a_refusal_later_is_told() -> None:
+    pending = after(running(state=JobState.PENDING), REQUESTED)
+    (note,) = events_of(state_of(running(state=JobState.PENDING)), state_of(pending))
+    assert note.message == "job a is stopped as soon as it runs: spec.stop.requested is true"
+    runs = after(replace(pending, state=JobState.RUNNING), REQUESTED, 1)
+    refused = after(runs, REQUESTED, 2, answers={"a": "boom"})
+    assert [reason for reason, _ in _reasons(pending, runs, refused)] == [
+        EventReason.JOB_RUNNING,
+        EventReason.STOP_FAILED,
+    ]
 
 
 def test_a_driver_is_told_to_be_not_stoppable_and_never_asked() -> None:

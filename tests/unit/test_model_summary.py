@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from rayjobwatch.model.jobs import StopCause, StopOrder
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import overall, summary_of
-from tests.unit.observations import DOWN, in_states
+from tests.unit.observations import DOWN, T0, in_states
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,14 @@ def test_the_watch_is_told_in_one_word_by_its_gravest_end(states: list[str], wor
 )
 def test_the_summary_column_says_what_matters_most(state: WatchState, summary: str) -> None:
     assert summary_of(state) == summary
+
+
+@pytest.mark.parametrize(
+    ("states", "summary"),
+    [(["Pending"], "Ray cannot stop"), (["Pending", "Running"], "j0: Ray cannot stop"), (["Stopped"], "stopped: ")],
+)
+def test_why_a_job_is_not_stopped_yet_is_in_the_summary_column(states: list[str], summary: str) -> None:
+    state = in_states(*states)
+    order = StopOrder(StopCause.REQUESTED, T0, message="Ray cannot stop a PENDING job")
+    state = replace(state, jobs={**state.jobs, "j0": replace(state.jobs["j0"], stop=order)})
+    assert summary_of(state).startswith(summary)

@@ -63,9 +63,9 @@ def events_of(old: WatchState, new: WatchState) -> Iterator[EventNote]:
         before = old.jobs.get(job.id, Job(job.id))
         if before.start_time not in (None, job.start_time):
             before = Job(job.id)  # another run under the same id
-        yield from _stop_notes(job, before.stop)
-        if job.state in _REASONS and is_news(old, new, job):
-            yield _note(job)
+        news = [_note(job)] if job.state in _REASONS and is_news(old, new, job) else []
+        stops = _stop_notes(job, before.stop)
+        yield from (*stops, *news) if job.state.is_over else (*news, *stops)
         if job.record.state is Deletion.DELETED and before.record.state is not Deletion.DELETED:
             yield _record_note(job)
     yield from _serve_notes(old.serve, new.serve)
@@ -134,9 +134,10 @@ def _stop_notes(job: Job, before: StopOrder | None) -> Iterator[EventNote]:
     if before is None and not job.is_driver:
         is_deadline = order.cause in _DEADLINES
         reason = EventReason.DEADLINE_EXCEEDED if is_deadline else EventReason.STOP_REQUESTED
-        message = f"job {job.id} is asked to stop: {_CAUSES[order.cause]}"
+        what = "is stopped as soon as it runs" if job.state is JobState.PENDING else "is asked to stop"
+        message = f"job {job.id} {what}: {_CAUSES[order.cause]}"
         yield EventNote(reason, message, _identity(job, reason, *which), is_warning=is_deadline)
-    if order.message and not job.state.is_over and not (before and before.message) and not order.in_vain:
+    if order.message and job.state is JobState.RUNNING and not (before and before.message):
         reason = EventReason.STOP_FAILED
         message = f"job {job.id} is not stopped: {order.message}"
         yield EventNote(reason, message, _identity(job, reason, *which), is_warning=True)

@@ -185,6 +185,7 @@ _STOP = Shape(
         Field("cause", "reason", _CAUSE),
         Field("requested_time", "requestedTime", _TIME),
         Field("attempts", "attempts", _COUNT),
+        Field("first_attempt", "firstAttemptTime", _TIME),
         Field("last_attempt", "lastAttemptTime", _TIME),
         Field("in_vain", "inVain", _RARE_FLAG),
         Field("stopped_time", "stoppedTime", _TIME),

@@ -89,7 +89,8 @@ class StopCause(StrEnum):
 class StopOrder:
     """That a job is to be stopped since `requested_time`, and how far that has come.
 
-    attempts: how often Ray was asked, or is to be asked as soon as this is written down, `last_attempt` when.
+    attempts: how often Ray was asked, or is to be asked as soon as this is written down, `last_attempt` when;
+    first_attempt: since when, while the job runs.
     in_vain: the last attempt met a PENDING job.  message: why it is not stopped yet, where there is something to say.
     stopped_time: when it was seen to have been stopped.
     """
@@ -97,6 +98,7 @@ class StopOrder:
     cause: StopCause
     requested_time: datetime
     attempts: int = 0
+    first_attempt: datetime | None = None
     last_attempt: datetime | None = None
     in_vain: bool = False
     message: str = ""

@@ -2,8 +2,9 @@
 
 A `StopOrder` stands in status before Ray is asked, so that after a crash at any line the next process goes on where
 this one stopped. `stopped: true` of Ray means asked, no more: Ray is asked again, with back-off, until its table shows
-the job to be over. A PENDING job cannot be stopped: Ray says yes and does nothing, so that it is asked again as soon as
-the job runs.
+the job to be over. A PENDING job cannot be stopped: Ray says yes, and stops it when it begins to run, whatever anybody
+wants by then. So that people may change their minds, Ray is asked when the job runs, and only for a watch that is being
+deleted, which nobody takes back, at once.
 """
 
 import math
@@ -24,6 +25,7 @@ FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
 # Ray kills what ignores SIGTERM after 3 s, unless the job's environment says otherwise.
 OVERDUE = timedelta(seconds=60)
+WAITS_TO_RUN = "Ray cannot stop a PENDING job: it is stopped as soon as it runs"
 NOT_STOPPABLE = "NotStoppable: the driver was started without the Jobs API, and Ray stops only what came through it"
 STILL_RUNNING = f"still running {OVERDUE.seconds} s after Ray was asked to stop it; it is asked again"
 
@@ -81,18 +83,20 @@ def _settled(job: Job, order: StopOrder, now: datetime) -> StopOrder:
 
 
 def _asked(job: Job, order: StopOrder, now: datetime) -> StopOrder:
-    in_vain = job.state is JobState.PENDING
-    return replace(order, attempts=order.attempts + 1, last_attempt=now.replace(microsecond=0), in_vain=in_vain)
+    time, in_vain = now.replace(microsecond=0), job.state is JobState.PENDING
+    first = time if order.in_vain else order.first_attempt or time
+    return replace(order, attempts=order.attempts + 1, first_attempt=first, last_attempt=time, in_vain=in_vain)
 
 
 def _message(job: Job, order: StopOrder, now: datetime, answer: str | None) -> str:
-    if answer is None:
-        return order.message
     if answer:
         return answer
     if job.state is JobState.PENDING:
-        return "Ray cannot stop a PENDING job: it is asked again as soon as the job runs"
-    return STILL_RUNNING if order.attempts > 1 and now - order.requested_time >= OVERDUE and not order.in_vain else ""
+        return WAITS_TO_RUN
+    if answer is None:
+        return "" if order.message == WAITS_TO_RUN else order.message
+    is_overdue = order.first_attempt and now - order.first_attempt >= OVERDUE and not order.in_vain
+    return STILL_RUNNING if is_overdue else ""
 
 
 def _cause(job: Job, spec: StopSpec, moment: Moment, *, by_rule: bool) -> StopCause | None:
@@ -136,7 +140,8 @@ def _deadline(job: Job, spec: StopSpec) -> tuple[StopCause, datetime] | None:
 
 def seconds_to_attempt(job: Job, order: StopOrder, now: datetime) -> float:
     """Return how long until Ray is to be asked again; 0 or less: now."""
-    if job.is_driver or job.state.is_over:
+    waits = job.state is JobState.PENDING and order.cause is not StopCause.WATCH_DELETED
+    if job.is_driver or job.state.is_over or waits:
         return math.inf
     if order.last_attempt is None or (order.in_vain and job.state is JobState.RUNNING):
         return 0.0

@@ -29,7 +29,14 @@ def summary_of(state: WatchState) -> str:
     if state.is_finished:
         return end_summary(state)
     waiting = ids_of(state, JobState.WAITING)
-    return f"waiting for Ray to know {waiting}" if waiting else doubts(state)
+    return f"waiting for Ray to know {waiting}" if waiting else doubts(state) or _not_stopped(state)
+
+
+def _not_stopped(state: WatchState) -> str:
+    """Say why a job is not stopped that is to be, empty where there is nothing to say."""
+    stops = ((job, job.stop.message) for job in state.jobs.values() if job.stop and not job.state.is_over)
+    job, message = next(((job, message) for job, message in stops if message), (None, ""))
+    return f"{job.id}: {message}" if job and state.counts.total() > 1 else message
 
 
 def doubts(state: WatchState) -> str:
