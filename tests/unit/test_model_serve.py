@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayjobwatch.model.events import events_of
-from rayjobwatch.model.jobs import JobState
+from rayjobwatch.model.jobs import Job, JobState
+from rayjobwatch.model.moment import Moment
+from rayjobwatch.model.observation import Cluster
 from rayjobwatch.model.serve import (
     GIVE_UP,
     LONGEST_RETRY,
@@ -26,8 +28,9 @@ from rayjobwatch.model.serve import (
     next_step,
     owning_ray_service,
     refused,
+    with_clean_up,
 )
-from rayjobwatch.model.servestate import NO_CLEAN_UP, Application, CleanUp, ServeState
+from rayjobwatch.model.servestate import NO_CLEAN_UP, Application, CleanUp, ServeAnswer, ServeState
 from rayjobwatch.model.spec import ServeCleanup, ServeSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored, status_of
@@ -207,6 +210,21 @@ def test_a_new_head_has_other_applications() -> None:
     serve = looked(pending("a"), spec("a"), [app("a")], "s2", at(60))
     assert (serve.state, serve.applications) == (CleanUp.DONE, ())
     assert "the Ray head was replaced" in serve.message
+
+
+@pytest.mark.parametrize(
+    ("cleanup", "step"), [(ServeCleanup.ON_FINISHED, None), (ServeCleanup.ON_DELETION, Delete(("a",)))]
+)
+def test_applications_of_a_head_that_came_after_the_job_are_meant_by_a_deletion_only(
+    cleanup: ServeCleanup, step: Delete | None
+) -> None:
+    wanted = ServeSpec(applications=("a",), cleanup=cleanup)
+    lost = Job("a", JobState.LOST, "s1", start_time=T0)
+    state = WatchState({"a": lost}, cluster=Cluster(session="s2"))
+    state = with_clean_up(state, wanted, Moment(T0, deleted=True))
+    answer = ServeAnswer("s2", (app("a"), app("other")))
+    state = with_clean_up(state, wanted, Moment(at(1), deleted=True, serve=answer))
+    assert next_step(state.serve, at(1)) == step
 
 
 def test_what_the_spec_does_not_name_any_more_is_not_deleted() -> None:

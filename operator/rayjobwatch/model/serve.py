@@ -69,7 +69,7 @@ def with_clean_up(state: WatchState, spec: ServeSpec, moment: Moment) -> WatchSt
     if spec.cleanup is ServeCleanup.NEVER and state.serve.state is CleanUp.NONE:
         return state
     wanted = is_time(spec.cleanup, state.counts, deleting=moment.deleted)
-    serve = begun(state.serve, _session(state), moment.now, is_time=wanted)
+    serve = begun(state.serve, _session(state, spec), moment.now, is_time=wanted)
     if moment.ray_service:
         serve = refused(serve, moment.ray_service, moment.now)
     if state.problem:
@@ -89,8 +89,10 @@ def seconds_to_next(state: WatchState, moment: Moment) -> float:
     return pace.seconds_until(serve.due, moment.now, LONGEST_RETRY) or math.inf
 
 
-def _session(state: WatchState) -> str:
-    """Return the Ray session whose applications are meant: that of the job which came last."""
+def _session(state: WatchState, spec: ServeSpec) -> str:
+    """Return the Ray session whose applications are meant: that of the job which came last, or, if empty, the next."""
+    if spec.cleanup is ServeCleanup.ON_DELETION:
+        return ""  # no job's end, but the deletion is the time: a head that has come since is meant
     seen = [job for job in state.jobs.values() if job.seen]
     newest = max(seen, key=lambda job: job.start_time.timestamp() if job.start_time else 0.0, default=None)
     return newest.session if newest else state.cluster.session
