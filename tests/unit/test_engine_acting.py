@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -33,6 +33,7 @@ class Server:
         self.statuses: list[Body] = []
         self.events: list[str] = []
         self.deletions: list[Body] = []
+        self.listed_in: set[str | None] = set()
         self.refuses_deletion = False
 
     async def get(self, resource: Resource, *_: str) -> Body | None:
@@ -42,7 +43,8 @@ class Server:
         meta = {"name": "shared", "namespace": "ml", "uid": "c1", "resourceVersion": "3", **self.cluster}
         return {"metadata": meta, "spec": {}, "status": {"state": "ready"}}
 
-    async def pages(self, *_: Any) -> AsyncIterator[list[Body]]:
+    async def pages(self, _resource: Resource, namespace: str | None = None) -> AsyncIterator[list[Body]]:
+        self.listed_in.add(namespace)
         yield []
 
     async def create(self, _resource: Resource, _namespace: str, body: Body) -> Body:
@@ -72,7 +74,7 @@ class World:
         client = cast("KubeClient", server)
         objects = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
         objects.seen(server.body)
-        settings = Settings(dashboard_overrides={("ml", "shared"): fake.url})
+        settings = Settings(dashboard_overrides={("ml", "shared"): fake.url}, allowed_dashboard_urls=(fake.url,))
         targets = Targets(client, Objects(RAY_CLUSTERS, "RayCluster", cluster_part), settings, lambda: 0.0)
         self.clock = asyncio.get_running_loop().time
         self._wake = asyncio.Event()
@@ -191,9 +193,13 @@ def old_job(fake: FakeDashboard) -> None:
     fake.on("GET", "/api/jobs/a", dated)
 
 
-async def test_a_record_is_deleted_once_that_is_written_down_and_then_verified(fake: FakeDashboard) -> None:
+@pytest.mark.parametrize("by_url", [False, True])
+async def test_a_record_is_deleted_once_that_is_written_down_and_then_verified(
+    fake: FakeDashboard, by_url: bool
+) -> None:
     old_job(fake)
-    server = Server({"jobs": {"ids": ["a"]}, "retention": {"deleteRecordAfterSeconds": 60}})
+    target = {"rayCluster": None, "dashboard": {"url": fake.url}} if by_url else {}
+    server = Server({"jobs": {"ids": ["a"]}, "retention": {"deleteRecordAfterSeconds": 60}, **target})
     world = World(fake, server)
 
     async def delete(exchange: Exchange) -> None:
@@ -206,6 +212,7 @@ async def test_a_record_is_deleted_once_that_is_written_down_and_then_verified(f
         await world.until(lambda: world.record().get("state") == "Deleted")
         assert server.body["status"]["jobs"][0]["state"] == "Succeeded"
         assert server.events == ["JobSucceeded", "JobRecordDeleted"]
+        assert server.listed_in == {None if by_url else "ml"}
         assert world.passes < 40
     finally:
         await world.reconciler.close()

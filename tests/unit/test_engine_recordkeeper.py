@@ -31,12 +31,13 @@ class Server:
         self.ray_jobs: list[Body] = []
         self.error: KubeError | None = None
 
-    async def pages(self, resource: Resource, namespace: str) -> AsyncIterator[list[Body]]:
-        assert (resource, namespace) == (RAY_JOBS, "ml")
+    async def pages(self, resource: Resource, namespace: str | None = None) -> AsyncIterator[list[Body]]:
+        assert resource is RAY_JOBS
         if self.error:
             raise self.error
         for ray_job in self.ray_jobs:
-            yield [ray_job]
+            if namespace in (None, ray_job["metadata"].get("namespace", "ml")):
+                yield [ray_job]
 
 
 @pytest.fixture
@@ -73,12 +74,17 @@ class Asked:
         self._some = asyncio.Event()
 
     async def ask(
-        self, session: str = "session_fake", start: int = START, seconds: float = 3600, others: Sequence[Wish] = ()
+        self,
+        session: str = "session_fake",
+        start: int = START,
+        seconds: float = 3600,
+        others: Sequence[Wish] = (),
+        ray_jobs_in: str | None = "ml",
     ) -> RecordAnswer:
         """Wish for the end of `a`'s record and return what came of it."""
         self._some.clear()
         wish = Wish("a", session, from_milliseconds(start), seconds)
-        self.keeper.ask(KEY, self.session, [wish, *others])
+        self.keeper.ask(KEY, self.session, [wish, *others], ray_jobs_in=ray_jobs_in)
         assert self.keeper.is_asking(KEY)
         async with asyncio.timeout(10):
             await self._some.wait()
@@ -142,6 +148,15 @@ async def test_a_ray_job_that_is_not_over_keeps_it(fake: FakeDashboard, asked: A
     assert await asked.ask() == RecordAnswer(Outcome.PUT_OFF, "RayJob train names it and is not over")
     status["jobDeploymentStatus"] = "Complete"
     assert (await asked.ask()).outcome is Outcome.ASKED
+
+
+@pytest.mark.parametrize(("ray_jobs_in", "outcome"), [(None, Outcome.PUT_OFF), ("ml", Outcome.ASKED)])
+async def test_of_a_dashboard_without_a_raycluster_any_namespace_s_ray_job_keeps_it(
+    asked: Asked, ray_jobs_in: str | None, outcome: Outcome
+) -> None:
+    metadata = {"name": "train", "namespace": "other"}
+    asked.server.ray_jobs = [{"metadata": metadata, "status": {"jobId": "a", "jobDeploymentStatus": "Running"}}]
+    assert (await asked.ask(ray_jobs_in=ray_jobs_in)).outcome is outcome
 
 
 @pytest.mark.parametrize(

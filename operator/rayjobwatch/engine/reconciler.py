@@ -238,7 +238,8 @@ class Reconciler:
             session.stop(ask)
         if step := serve.next_step(state.serve, now):
             session.clean_ups.ask(key, step, state.serve.session)
-        self._records.ask(key, session, watch.wishes(now))
+        ray_jobs_in = key[0] if _cluster_name(watch) else None
+        self._records.ask(key, session, watch.wishes(now), ray_jobs_in=ray_jobs_in)
 
     async def _expire(self, key: WatchKey, watch: Watch, now: datetime) -> None:
         """Delete a watch that was kept for as long as it was to be."""

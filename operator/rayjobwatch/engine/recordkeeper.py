@@ -51,10 +51,13 @@ class RecordKeeper:
         """Whether wishes of `key` are being tried."""
         return key in self._asking
 
-    def ask(self, key: WatchKey, session: ClusterSession, wishes: Sequence[Wish]) -> None:
-        """Try these, unless others of `key` are being tried."""
+    def ask(self, key: WatchKey, session: ClusterSession, wishes: Sequence[Wish], *, ray_jobs_in: str | None) -> None:
+        """Try these, unless others of `key` are being tried.
+
+        ray_jobs_in: the namespace whose RayJobs may name them; None: any, as nobody knows whose a dashboard is.
+        """
         if key not in self._asking and wishes:
-            work = tasks.start(f"records of {'/'.join(key)}", lambda: self._ask(key, session, wishes))
+            work = tasks.start(f"records of {'/'.join(key)}", lambda: self._ask(key, session, wishes, ray_jobs_in))
             self._asking[key] = work
 
     def take_answers(self, key: WatchKey) -> Mapping[str, RecordAnswer]:
@@ -71,16 +74,16 @@ class RecordKeeper:
         """Ask no more."""
         await tasks.stop(*self._asking.values())
 
-    async def _ask(self, key: WatchKey, session: ClusterSession, wishes: Sequence[Wish]) -> None:
+    async def _ask(self, key: WatchKey, session: ClusterSession, wishes: Sequence[Wish], namespace: str | None) -> None:
         try:
             async with self._places:
-                self._answers[key] = await self._tried(key[0], session, wishes)
+                self._answers[key] = await self._tried(namespace, session, wishes)
         finally:
             self._asking.pop(key, None)
         self._told(key)
 
     async def _tried(
-        self, namespace: str, session: ClusterSession, wishes: Sequence[Wish]
+        self, namespace: str | None, session: ClusterSession, wishes: Sequence[Wish]
     ) -> Mapping[str, RecordAnswer]:
         try:
             protected = await self._protected(namespace)
@@ -100,7 +103,7 @@ class RecordKeeper:
                 away = answer if is_away else None
         return answers
 
-    async def _protected(self, namespace: str) -> Mapping[str, str]:
+    async def _protected(self, namespace: str | None) -> Mapping[str, str]:
         protected: dict[str, str] = {}
         try:
             async for page in self._client.pages(RAY_JOBS, namespace):
