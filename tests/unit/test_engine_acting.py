@@ -13,6 +13,7 @@ from rayjobwatch.engine.reconciler import Reconciler
 from rayjobwatch.engine.targets import Targets
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
+from rayjobwatch.model import pace
 from rayjobwatch.settings import Settings
 from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
@@ -107,6 +108,10 @@ class World:
     def serve(self) -> Body:
         return cast("Body", self.server.body.get("status", {}).get("serve", {}))
 
+    def served(self) -> set[str]:
+        cluster = self.server.body.get("status", {}).get("cluster", {})
+        return {one["name"] for one in cluster.get("applications", [])}
+
     def record(self) -> Body:
         rows = self.server.body.get("status", {}).get("jobs") or [{}]
         return cast("Body", rows[0].get("record", {}))
@@ -140,6 +145,22 @@ async def test_applications_stand_in_status_before_they_are_deleted_and_all_is_t
         requests = len(fake.requests)
         await world.reconciler.reconcile(KEY)
         assert len(fake.requests) == requests
+    finally:
+        await world.reconciler.close()
+
+
+async def test_what_is_said_of_the_cluster_names_no_application_that_is_said_to_be_deleted(
+    fake: FakeDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "FACTS_FIRST", 0.0)
+    ended = dict(fake.jobs["a"].row)
+    fake.jobs["a"].row = {**ended, "status": "RUNNING", "end_time": None}
+    world = World(fake, Server({"jobs": {"ids": ["a"]}, "serve": {"applications": ["llm"], "cleanup": "OnFinished"}}))
+    try:
+        await world.until(lambda: world.served() == {"llm", "other"})
+        fake.jobs["a"].row = {**ended, "status": "SUCCEEDED"}
+        await world.until(lambda: world.serve.get("state") == "Done")
+        assert world.served() == {"other"}
     finally:
         await world.reconciler.close()
 

@@ -34,7 +34,7 @@ class Asked:
 
     def __init__(self, client: AsyncRayClient) -> None:
         self.told: list[WatchKey] = []
-        self.clean_ups = CleanUps(client, self._hear)
+        self.clean_ups = CleanUps(client, self._hear, lambda *_: None)
         self._some = asyncio.Event()
 
     async def ask(self, step: Look | Delete, session: str = SESSION) -> ServeAnswer:
@@ -98,7 +98,7 @@ async def test_two_watches_change_serve_one_after_the_other_also_by_two_ways_to_
     fake: FakeDashboard, asked: Asked
 ) -> None:
     async with AsyncRayClient(f"{fake.url}/") as client:
-        other_way = CleanUps(client, lambda _: None)
+        other_way = CleanUps(client, lambda _: None, lambda *_: None)
         other_way.ask(("ml", "a"), Delete(("a",)), SESSION)
         asked.clean_ups.ask(("ml", "b"), Delete(("b",)), SESSION)
         await asked.ask(Delete(("c",)))

@@ -30,11 +30,18 @@ class CleanUps:
     """Takes steps of clean-ups in the background, each watch's one after the other.
 
     told: called with a watch when its step is done; `take_answer` then says what came of it, once.
+    seen: called with a Ray session and all of its applications whenever they were read.
     """
 
-    def __init__(self, client: AsyncRayClient, told: Callable[[WatchKey], None]) -> None:
+    def __init__(
+        self,
+        client: AsyncRayClient,
+        told: Callable[[WatchKey], None],
+        seen: Callable[[str, list[ServeApplication]], None],
+    ) -> None:
         self._client = client
         self._told = told
+        self._seen = seen
         self._asking: dict[WatchKey, asyncio.Task[None]] = {}
         self._answers: dict[WatchKey, ServeAnswer] = {}
         self._forgotten: set[asyncio.Task[None]] = set()
@@ -90,7 +97,9 @@ class CleanUps:
     async def _taken(self, step: Look | Delete, session: str) -> ServeAnswer:
         now = session_of(await self._client.get_version())
         if isinstance(step, Look) or now != session:
-            return ServeAnswer(now, tuple(map(_application, await self._client.list_serve_applications())))
+            applications = await self._client.list_serve_applications()
+            self._seen(now, applications)
+            return ServeAnswer(now, tuple(map(_application, applications)))
         async with _TURNS.setdefault(now, asyncio.Lock()):
             reached("before the applications are deleted")
             await self._client.delete_serve_applications(step.names, wait=None)

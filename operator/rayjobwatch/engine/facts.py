@@ -3,14 +3,15 @@
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from rayjobwatch.engine import tasks
 from rayjobwatch.engine.nodes import NOT_THERE, NodeWatch
 from rayjobwatch.model import pace
 from rayjobwatch.model.facts import NO_FACTS, Facts, NodeCount, Served, served
-from rayjobwatch.ray import AsyncRayClient, ClientError
+from rayjobwatch.ray import AsyncRayClient, ClientError, ServeApplication
 
 SECONDS = 5.0
 MOST_TASKS = 2**31 - 1
@@ -37,6 +38,12 @@ class ClusterFacts:
             self._due = now + pace.jittered(pace.FACTS_FIRST, random.random())  # noqa: S311
         if now >= self._due and (self._asking is None or self._asking.done()):
             self._asking = tasks.start(f"facts of {self._client.base_url}", lambda: self._ask(session))
+
+    def take_applications(self, session: str, applications: Iterable[ServeApplication]) -> None:
+        """Take over what a clean-up saw of Serve in this Ray session: a fact must not say other than `status.serve`."""
+        if session == self._session and self.facts != NO_FACTS:
+            seen = served((one.name, one.status) for one in applications)
+            self.facts = replace(self.facts, applications=seen)
 
     async def close(self) -> None:
         """Ask no more."""

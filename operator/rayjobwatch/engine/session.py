@@ -55,7 +55,7 @@ class ClusterSession:
         self._facts = ClusterFacts(client, self._nodes, self._facts_told)
         self._poller = Poller(client, self._open_jobs, self._choices, self._heard, self._nodes, self._circuit)
         self._logs = Logs(client, self.job, self._log_told, self._circuit, first_readings)
-        self.clean_ups = CleanUps(client, lambda key: self._news(key, True))
+        self.clean_ups = CleanUps(client, lambda key: self._news(key, True), self._facts.take_applications)
         self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
         self._failed = FailedTasks(client, self._tasks_told)
         self._polling = tasks.start(f"poll {dashboard.url}", self._poller.run)
