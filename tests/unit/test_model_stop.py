@@ -255,7 +255,7 @@ def test_a_job_that_is_seen_for_the_first_time_is_said_to_run_before_it_is_said_
 def test_a_pending_job_is_not_said_to_be_asked_but_a_refusal_later_is_told() -> None:
     pending = after(running(state=JobState.PENDING), REQUESTED)
     (note,) = events_of(state_of(running(state=JobState.PENDING)), state_of(pending))
-    assert note.message == "job a is stopped as soon as it runs: spec.stop.requested is true"
+    assert note.message == "job a is to be stopped as soon as it runs: spec.stop.requested is true"
     runs = after(replace(pending, state=JobState.RUNNING), REQUESTED, 1)
     refused = after(runs, REQUESTED, 2, answers={"a": "boom"})
     assert [reason for reason, _ in _reasons(pending, runs, refused)] == [

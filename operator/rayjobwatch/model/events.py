@@ -134,7 +134,7 @@ def _stop_notes(job: Job, before: StopOrder | None) -> Iterator[EventNote]:
     if before is None and not job.is_driver:
         is_deadline = order.cause in _DEADLINES
         reason = EventReason.DEADLINE_EXCEEDED if is_deadline else EventReason.STOP_REQUESTED
-        what = "is stopped as soon as it runs" if job.state is JobState.PENDING else "is asked to stop"
+        what = "is to be stopped as soon as it runs" if job.state is JobState.PENDING else "is asked to stop"
         message = f"job {job.id} {what}: {_CAUSES[order.cause]}"
         yield EventNote(reason, message, _identity(job, reason, *which), is_warning=is_deadline)
     if order.message and job.state is JobState.RUNNING and not (before and before.message):

@@ -35,8 +35,8 @@ def summary_of(state: WatchState) -> str:
 def _not_stopped(state: WatchState) -> str:
     """Say why a job is not stopped that is to be, empty where there is nothing to say."""
     stops = ((job, job.stop.message) for job in state.jobs.values() if job.stop and not job.state.is_over)
-    job, message = next(((job, message) for job, message in stops if message), (None, ""))
-    return f"{job.id}: {message}" if job and state.counts.total() > 1 else message
+    said = (f"{job.id} is not stopped: {message}" for job, message in stops if message)
+    return next(said, "")
 
 
 def doubts(state: WatchState) -> str:
