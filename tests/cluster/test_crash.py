@@ -21,9 +21,11 @@ from tests.localcluster.rayhead import RayHead
 pytestmark = [pytest.mark.cluster, pytest.mark.real_ray, pytest.mark.slow, pytest.mark.timeout(180)]
 
 PLACES = [
+    "before the finalizer is changed",
     "finalizer put on",
     "before the events",
     "before the events of what is written",
+    "after the events of what is written",
     "before the write",
     "after the write",
     "before the ask",

@@ -1,5 +1,6 @@
 """Killed at every place of a clean-up: what was to be deleted is, nothing else, and each deletion is told once."""
 
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster.controller import Controller, Program
-from tests.cluster.crashing import CLEAN_UP_PLACES
+from tests.cluster.crashing import CLEAN_UP_PLACES, TAKEN_OVER
 from tests.cluster.test_retention import is_known
+from tests.cluster.test_stop import SLEEPING, STOP
 from tests.cluster.watches import Watches, polled
 from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
@@ -34,7 +36,7 @@ def _polled_running(program: Program, seconds: float) -> Iterator[bool]:
     return polled(lambda: program.is_running, seconds)
 
 
-@pytest.mark.parametrize("place", CLEAN_UP_PLACES)
+@pytest.mark.parametrize("place", [*CLEAN_UP_PLACES, TAKEN_OVER])
 def test_a_crash_there_neither_loses_nor_doubles_anything(
     place: str,
     control_plane: ControlPlane,
@@ -49,7 +51,9 @@ def test_a_crash_there_neither_loses_nor_doubles_anything(
     override = f"{namespace}/shared={ray_head.dashboard_url}"
     arguments = ["--kubeconfig", str(installed), "--namespace", namespace, "--dashboard-override", override]
     name, spared = f"crash-{uuid4().hex[:8]}", f"crash-{uuid4().hex[:8]}"
-    serving.put(name, spared)
+    serving.put(spared, *([] if place == TAKEN_OVER else [name]))
+    if place == TAKEN_OVER:
+        serving.run(name)
     serving.wait(**{name: "RUNNING", spared: "RUNNING"})
     ray_head.submit("true", submission_id=spared)
     ray_head.submit("true", submission_id=name)
@@ -84,3 +88,46 @@ def test_a_crash_there_neither_loses_nor_doubles_anything(
     assert all(event["count"] == 1 for event in watches.events(name))
     assert set(serving.states()) == {spared}
     assert (is_known(ray_head, name), is_known(ray_head, spared)) == (False, True)
+
+
+def test_a_controller_that_is_killed_again_and_again_each_time_later_does_all_once(
+    control_plane: ControlPlane,
+    namespace: str,
+    installed: Path,
+    ray_head: RayHead,
+    serving: Serving,
+    tmp_path: Path,
+) -> None:
+    """So that it is killed between any read that verifies something and what is written of it, too."""
+    watches = Watches(control_plane, namespace)
+    raycluster.ready_cluster(control_plane, namespace, "shared", head_ip=ray_head.node_ip)
+    override = f"{namespace}/shared={ray_head.dashboard_url}"
+    arguments = ["run", "--kubeconfig", str(installed), "--namespace", namespace, "--dashboard-override", override]
+    name, spared = f"crash-{uuid4().hex[:8]}", f"crash-{uuid4().hex[:8]}"
+    serving.put(name, spared)
+    serving.wait(**{name: "RUNNING", spared: "RUNNING"})
+    for job in (name, spared):
+        ray_head.submit(SLEEPING, submission_id=job)
+        ray_head.wait_job(job, ("RUNNING",))
+    serve = {"applications": [name], "cleanup": "OnFinished"}
+    retention = {"deleteRecordAfterSeconds": 10, "ttlSecondsAfterFinished": 10}
+    watches.apply(name, name, **STOP, serve=serve, retention=retention)
+    watches.apply(spared, spared)
+
+    for number in itertools.count(1):
+        command = [sys.executable, "-m", "tests.cluster.crashing", str(number), *arguments]
+        with Program(command, tmp_path / f"crashing-{number}") as program:
+            if any(not _is_there(watches, name) for _ in itertools.takewhile(bool, _polled_running(program, 60))):
+                break
+            assert not program.is_running, "neither killed nor done"
+    assert number > 5
+    told = Counter(watches.reasons(name))
+    assert told == Counter(["JobRunning", "StopRequested", "JobStopped", "ServeApplicationDeleted", "JobRecordDeleted"])
+    assert all(event["count"] == 1 for event in watches.events(name))
+    assert set(serving.states()) == {spared}
+    assert (is_known(ray_head, name), ray_head.job(spared)["status"]) == (False, "RUNNING")
+    ray_head.stop_job(spared)
+
+
+def _is_there(watches: Watches, name: str) -> bool:
+    return bool(watches.kubectl("get", "rjw", name, "--ignore-not-found"))

@@ -36,6 +36,8 @@ class Server:
         self.deletions: list[Body] = []
         self.listed_in: set[str | None] = set()
         self.refuses_deletion = False
+        self.takes_events = asyncio.Event()
+        self.takes_events.set()
 
     async def get(self, resource: Resource, *_: str) -> Body | None:
         if resource is RAY_JOB_WATCHES:
@@ -49,6 +51,7 @@ class Server:
         yield []
 
     async def create(self, _resource: Resource, _namespace: str, body: Body) -> Body:
+        await self.takes_events.wait()
         self.events.append(body["reason"])
         return body
 
@@ -250,6 +253,21 @@ async def test_a_watch_is_deleted_just_as_it_is(fake: FakeDashboard, refuses: bo
         assert server.body["status"]["state"] == "Succeeded"
         if refuses:
             await world.until(lambda: len(server.deletions) == 2)
+    finally:
+        await world.reconciler.close()
+
+
+async def test_a_watch_is_not_deleted_before_its_events_are_posted(fake: FakeDashboard) -> None:
+    server = Server({"jobs": {"ids": ["a"]}, "retention": {"ttlSecondsAfterFinished": 0}})
+    world = World(fake, server)
+    server.takes_events.clear()
+    try:
+        await world.until(lambda: server.body.get("status", {}).get("state") == "Succeeded")
+        await world.reconciler.reconcile(KEY)
+        assert not server.deletions
+        server.takes_events.set()
+        await world.until(lambda: bool(server.deletions))
+        assert server.events == ["JobSucceeded"]
     finally:
         await world.reconciler.close()
 

@@ -135,6 +135,7 @@ class Reconciler:
         """Have our finalizer on the watch while it is `present`, and not otherwise."""
         if has_finalizer(watch.body) is present:
             return
+        reached("before the finalizer is changed")
         try:
             body = await set_finalizer(self._client, watch.body, present=present)
         except KubeError as error:
@@ -214,6 +215,7 @@ class Reconciler:
                 return
             reached("before the events of what is written")
             turn = await self._teller.tell_in_turn(key, lasting, self._events_pause)
+            reached("after the events of what is written")
         if self._teller.owes(watch.body, key):
             status["eventsPending"] = True
             self._again(key, turn + EVENTS_AGAIN_SECONDS)
@@ -244,7 +246,8 @@ class Reconciler:
     async def _expire(self, key: WatchKey, watch: Watch, now: datetime) -> None:
         """Delete a watch that was kept for as long as it was to be."""
         finished = watch.finished_time
-        if watch.spec is None or finished is None or watch.is_deleted or watch.told is not watch.state:
+        is_told = watch.told is watch.state and not self._teller.owes(watch.body, key)
+        if watch.spec is None or finished is None or watch.is_deleted or not is_told:
             return
         seconds = retention.expires_in(watch.state, finished, watch.spec.retention, now)
         if seconds > 0:
@@ -254,6 +257,7 @@ class Reconciler:
         reached("before the watch is deleted")
         try:
             await delete_watch(self._client, watch.body)
+            reached("after the watch is deleted")
         except KubeError as error:
             self._read_anew(key, error)
 
