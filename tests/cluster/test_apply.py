@@ -149,6 +149,9 @@ def test_explain_tells_what_every_field_of_spec_means(control_plane: ControlPlan
     assert all(field in text for field in ("rayCluster", "dashboard", "ids", "protocol", "tailLines"))
     fields = ["rayCluster.name", "dashboard.url", "logs.protocol", "logs.tailLines"]
     fields += [f"jobs.{name}" for name in ("ids", "metadata", "entrypoint", "includeFinished")]
+    fields += ["stop.requested", "stop.activeDeadlineSeconds", "stop.pendingDeadlineSeconds", "stop.onDeletion"]
+    fields += ["serve.applications", "serve.cleanup"]
+    fields += ["retention.deleteRecordAfterSeconds", "retention.ttlSecondsAfterFinished"]
     for field in fields:
         described = control_plane.kubectl("explain", f"rjw.spec.{field}").stdout.partition("DESCRIPTION:")[2]
         assert len(described.split()) > 8, field

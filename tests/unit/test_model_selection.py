@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from rayjobwatch.model import selection
 from rayjobwatch.model.conditions import conditions_of
+from rayjobwatch.model.decide import decide
 from rayjobwatch.model.events import events_of, surely_told
 from rayjobwatch.model.jobs import JobRow, JobState
+from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.records import Deletion, RecordState
 from rayjobwatch.model.selection import fold_selected, logged, shown
 from rayjobwatch.model.selector import Selector, is_wanted, selector_of
-from rayjobwatch.model.spec import JobSelection
+from rayjobwatch.model.spec import JobSelection, WatchSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored, status_of
 from rayjobwatch.model.summary import summary_of
@@ -453,3 +455,16 @@ def test_after_any_history_every_job_is_counted_once_and_every_end_is_told(histo
     assert controller.state.counts == Counter(head.truth.values())
     assert len(controller.status["jobs"]) <= 4
     assert len(controller.ends) == sum(state.is_over for state in head.truth.values())
+
+
+@pytest.mark.parametrize("session", ["s1", "s2"])
+def test_a_new_run_of_an_id_is_not_stopped_for_the_deadline_of_the_old_one(session: str) -> None:
+    limited = WatchSpec.model_validate(
+        {"rayCluster": {"name": "c"}, "jobs": {"entrypoint": "."}, "stop": {"activeDeadlineSeconds": 100}}
+    )
+    state = decide(folded(heard(99, row("RUNNING", start_time=T0))), limited, Moment(at(100)))
+    assert state.jobs["a"].stop
+    again = row("RUNNING", start_time=at(101))
+    state = folded(*(heard(seconds, again, session=session) for seconds in (110, 150, 160)), state=state)
+    assert state.jobs["a"].start_time == at(101)
+    assert decide(state, limited, Moment(at(200))).jobs["a"].stop is None
