@@ -326,6 +326,18 @@ def test_when_a_deleted_watch_is_let_go(state: WatchState, seconds: float, goes:
 
 
 @pytest.mark.parametrize(
+    ("problem", "why"),
+    [
+        (None, "the RayJobWatch is let go after 60 s"),
+        (Problem(Reason.RAY_CLUSTER_SUSPENDED, "it is suspended"), "the RayJobWatch is let go: it is suspended"),
+        (Problem(Reason.RAY_CLUSTER_NOT_READY, "no head"), "the RayJobWatch is let go after 60 s"),
+    ],
+)
+def test_why_a_deleted_watch_is_let_go_is_told(problem: Problem | None, why: str) -> None:
+    assert deletion.why_let_go(state_of(running(), problem=problem)) == why
+
+
+@pytest.mark.parametrize(
     ("clean_up", "seconds", "goes"),
     [(CleanUp.NONE, 0, True), (CleanUp.DONE, 0, True), (CleanUp.PENDING, 59, False), (CleanUp.PENDING, 60, True)],
 )

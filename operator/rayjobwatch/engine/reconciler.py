@@ -156,9 +156,10 @@ class Reconciler:
         if not deletion.may_go(watch.state, watch.spec, since, now):
             self._again(key, max(0.1, deletion.seconds_left(since, now)))
             return
-        notes = [not_waited_for(job) for job in deletion.jobs_left(watch.state, watch.spec)]
+        why = deletion.why_let_go(watch.state)
+        notes = [not_waited_for(job, why) for job in deletion.jobs_left(watch.state, watch.spec)]
         if watch.state.serve.is_pending:
-            notes.append(clean_up_not_waited_for(watch.state.serve))
+            notes.append(clean_up_not_waited_for(watch.state.serve, why))
         await self._teller.tell(key, [(watch.body, note) for note in notes], self._events_pause)
         await self._set_finalizer(key, watch, present=False)
 

@@ -39,6 +39,13 @@ def may_go(state: WatchState, spec: WatchSpec, deleted: datetime, now: datetime)
     return (stopped and not state.serve.is_pending) or seconds_left(deleted, now) <= 0
 
 
+def why_let_go(state: WatchState) -> str:
+    """Say why a watch is let go although something is left to do."""
+    if state.problem and state.problem.reason in _HOPELESS:
+        return f"the RayJobWatch is let go: {state.problem.message}"
+    return f"the RayJobWatch is let go after {LONGEST.seconds} s"
+
+
 def counted_from(told: datetime, heard: datetime, now: datetime) -> datetime:
     """Return from when the time counts: `told` is the API server's deletionTimestamp, `heard` is by our own clock."""
     return told if now - told >= LONGEST_OF_ALL else heard

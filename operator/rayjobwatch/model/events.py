@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rayjobwatch.model.deletion import LONGEST
 from rayjobwatch.model.jobs import Job, JobState, StopCause, StopOrder
 from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.reasons import EventReason
@@ -96,11 +95,11 @@ def _serve_notes(old: ServeState, new: ServeState) -> Iterator[EventNote]:
         yield EventNote(reason, message, identity=f"{new.requested}\n{reason}", is_warning=True)
 
 
-def clean_up_not_waited_for(serve: ServeState) -> EventNote:
+def clean_up_not_waited_for(serve: ServeState, why: str) -> EventNote:
     """Return the Event that a deleted watch is let go although its clean-up is not done."""
     reason = EventReason.SERVE_APPLICATION_DELETE_FAILED
     names = listed([one.name for one in serve.still_there]) or "none known yet"
-    message = f"Serve applications are not deleted ({names}): the RayJobWatch is let go after {LONGEST.seconds} s"
+    message = f"Serve applications are not deleted ({names}): {why}"
     return EventNote(reason, message, identity=f"{serve.requested}\nlet go\n{reason}", is_warning=True)
 
 
@@ -143,9 +142,9 @@ def _stop_notes(job: Job, before: StopOrder | None) -> Iterator[EventNote]:
         yield EventNote(reason, message, _identity(job, reason, *which), is_warning=True)
 
 
-def not_waited_for(job: Job) -> EventNote:
+def not_waited_for(job: Job, why: str) -> EventNote:
     """Return the Event that a deleted watch is let go although `job` may still run."""
-    message = f"job {job.id} may still run: the RayJobWatch is let go after {LONGEST.seconds} s"
+    message = f"job {job.id} may still run: {why}"
     return EventNote(EventReason.STOP_FAILED, message, _identity(job, "let go"), is_warning=True)
 
 
