@@ -188,9 +188,9 @@ def test_nothing_is_asked_while_the_dashboard_is_away() -> None:
     ("state", "stopped"), [(JobState.STOPPED, at(9)), (JobState.SUCCEEDED, None), (JobState.LOST, None)]
 )
 def test_only_a_job_that_ended_as_stopped_has_been_stopped(state: JobState, stopped: datetime | None) -> None:
-    job = after(running(), REQUESTED)
+    job = after(running(state=JobState.PENDING), REQUESTED)
     over = after(replace(job, state=state, end_time=at(9)), NOTHING, 60)
-    assert (over.state, order_of(over).stopped_time) == (state, stopped)
+    assert (over.state, order_of(over).stopped_time, order_of(over).message) == (state, stopped, "")
 
 
 def test_a_clock_that_is_set_back_does_not_silence_a_stop() -> None:

@@ -77,9 +77,8 @@ def _order(job: Job, cause: StopCause | None, moment: Moment, state: WatchState)
 
 
 def _settled(job: Job, order: StopOrder, now: datetime) -> StopOrder:
-    if job.state is not JobState.STOPPED or order.stopped_time:
-        return order
-    return replace(order, stopped_time=job.end_time or now, message="")
+    stopped = order.stopped_time or job.end_time or now
+    return replace(order, stopped_time=stopped if job.state is JobState.STOPPED else None, message="")
 
 
 def _asked(job: Job, order: StopOrder, now: datetime) -> StopOrder:
