@@ -136,7 +136,7 @@ def test_a_pending_job_is_stopped_once_it_can_run(watches: Watches, ray_head: Ra
         status = watches.wait_until(name, lambda now: first_job(now).get("stop", {}).get("message"), 30)
         row = status["jobs"][0]
         assert (row["state"], row["stop"]["reason"]) == ("Pending", "PendingDeadlineExceeded")
-        assert status["summary"].startswith(f"{name} is not stopped: Ray cannot stop a PENDING job")
+        assert status["summary"].startswith(f"{name} not stopped: Ray cannot stop a PENDING job")
         watches.wait_until(spared, lambda now: first_job(now).get("stop"))
         patch(watches, spared, {"stop": {"requested": False}})
         watches.wait_until(spared, lambda now: "stop" not in first_job(now))

@@ -48,10 +48,16 @@ def test_the_summary_column_says_what_matters_most(state: WatchState, summary: s
 
 @pytest.mark.parametrize(
     ("states", "summary"),
-    [(["Pending"], "j0 is not stopped: Ray cannot stop a PENDING job"), (["Stopped"], "stopped: Requested")],
+    [
+        (["Pending"], "j0 not stopped: it is PENDING"),
+        (["Pending"] * 5, "j0, j1, j2 and 2 more not stopped: it is PENDING"),
+        (["Stopped", "Pending"], "j1 not stopped: it is PENDING"),
+        (["Stopped"], "stopped: Requested"),
+    ],
 )
-def test_why_a_job_is_not_stopped_yet_is_in_the_summary_column(states: list[str], summary: str) -> None:
+def test_why_jobs_are_not_stopped_yet_is_in_the_summary_column(states: list[str], summary: str) -> None:
+    order = StopOrder(StopCause.REQUESTED, T0, message="it is PENDING")
     state = in_states(*states)
-    order = StopOrder(StopCause.REQUESTED, T0, message="Ray cannot stop a PENDING job")
-    state = replace(state, jobs={**state.jobs, "j0": replace(state.jobs["j0"], stop=order)})
-    assert summary_of(state) == summary
+    assert (
+        summary_of(replace(state, jobs={id_: replace(job, stop=order) for id_, job in state.jobs.items()})) == summary
+    )

@@ -33,10 +33,10 @@ def summary_of(state: WatchState) -> str:
 
 
 def _not_stopped(state: WatchState) -> str:
-    """Say why a job is not stopped that is to be, empty where there is nothing to say."""
-    stops = ((job, job.stop.message) for job in state.jobs.values() if job.stop and not job.state.is_over)
-    said = (f"{job.id} is not stopped: {message}" for job, message in stops if message)
-    return next(said, "")
+    """Say why jobs are not stopped that are to be, empty where there is nothing to say."""
+    why = {job.id: job.stop.message for job in state.jobs.values() if job.stop and not job.state.is_over}
+    message = next(filter(None, why.values()), "")
+    return f"{listed([id_ for id_ in why if why[id_] == message])} not stopped: {message}" if message else ""
 
 
 def doubts(state: WatchState) -> str:
