@@ -14,6 +14,7 @@ from rayjobwatch.engine.targets import Targets
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.model import pace
+from rayjobwatch.model.times import rfc3339
 from rayjobwatch.settings import Settings
 from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
@@ -62,6 +63,11 @@ class Server:
         self.body = {**self.body, "status": body["status"], "metadata": meta}
         return self.body
 
+    async def merge(self, _resource: Resource, _namespace: str, _name: str, body: Body) -> Body:
+        version = str(int(self.body["metadata"]["resourceVersion"]) + 1)
+        self.body = {**self.body, "metadata": self.body["metadata"] | body["metadata"] | {"resourceVersion": version}}
+        return self.body
+
     async def delete(self, _resource: Resource, _namespace: str, _name: str, preconditions: Body) -> None:
         self.deletions.append(preconditions)
         if self.refuses_deletion:
@@ -76,7 +82,7 @@ class World:
         self.passes = 0
         self._again: set[float] = set()
         client = cast("KubeClient", server)
-        objects = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
+        self.objects = objects = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
         objects.seen(server.body)
         settings = Settings(dashboard_overrides={("ml", "shared"): fake.url}, allowed_dashboard_urls=(fake.url,))
         targets = Targets(client, Objects(RAY_CLUSTERS, "RayCluster", cluster_part), settings, lambda: 0.0)
@@ -198,6 +204,24 @@ async def test_on_the_cluster_of_a_ray_service_serve_is_not_even_asked(fake: Fak
         await world.until(lambda: world.serve.get("state") == "Refused")
         assert not [request for request in fake.requests if request.path == SERVE_PATH]
         assert server.events == ["JobSucceeded", "ServeApplicationDeleteFailed"]
+    finally:
+        await world.reconciler.close()
+
+
+async def test_a_deleted_watch_tells_what_came_of_it_before_it_is_let_go_however_slow_writes_are(
+    fake: FakeDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = {"ownerReferences": [{"kind": "RayService", "name": "llm", "uid": "s1"}]}
+    server = Server({"jobs": {"ids": ["b"]}, "serve": {"applications": ["*"], "cleanup": "OnDeletion"}}, owner)
+    world = World(fake, server)
+    try:
+        await world.until(lambda: "finalizers" in server.body["metadata"] and bool(server.statuses))
+        monkeypatch.setattr(pace, "state_write_pause", lambda _: 30.0)
+        await server.merge(RAY_JOB_WATCHES, *KEY, {"metadata": {"deletionTimestamp": rfc3339(datetime.now(UTC))}})
+        world.objects.seen(server.body)
+        await world.until(lambda: not server.body["metadata"]["finalizers"])
+        assert world.serve["state"] == "Refused"
+        assert server.events == ["ServeApplicationDeleteFailed"]
     finally:
         await world.reconciler.close()
 

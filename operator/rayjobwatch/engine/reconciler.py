@@ -153,8 +153,10 @@ class Reconciler:
             return
         told = parse_rfc3339(watch.body["metadata"]["deletionTimestamp"]) or now
         since = deletion.counted_from(told, watch.deleted, now)
-        if not deletion.may_go(watch.state, watch.spec, since, now):
-            self._again(key, max(0.1, deletion.seconds_left(since, now)))
+        left = deletion.seconds_left(since, now)
+        is_told = watch.told is watch.state or left <= 0
+        if not (is_told and deletion.may_go(watch.state, watch.spec, since, now)):
+            self._again(key, max(0.1, left))
             return
         why = deletion.why_let_go(watch.state)
         notes = [not_waited_for(job, why) for job in deletion.jobs_left(watch.state, watch.spec)]
@@ -263,7 +265,9 @@ class Reconciler:
             self._read_anew(key, error)
 
     def _wait(self, watch: Watch, status: Body) -> float:
-        """Return how long to wait with a change."""
+        """Return how long to wait with a change; a deleted watch waits with none."""
+        if watch.is_deleted:
+            return 0.0
         clock = self._clock()
         rules = watch.spec.logs.rules if watch.spec else ()
         if without_rules(status, rules) == without_rules(watch.status, rules):
