@@ -323,3 +323,17 @@ def test_whatever_happens_only_what_is_named_and_stands_in_status_is_deleted(ste
             assert serve == before or event == "restart"
         if serve.is_pending:
             assert now - T0 < GIVE_UP + timedelta(seconds=LONGEST_RETRY + 400)
+
+
+@pytest.mark.parametrize(
+    ("serve", "message"),
+    [
+        (begun(NO_CLEAN_UP, "s1", T0, is_time=True), "Serve applications are not deleted: refused"),
+        (pending("a", "b"), "Serve applications are not deleted (a, b): refused"),
+    ],
+)
+def test_an_event_that_nothing_is_deleted_names_the_applications_that_are_known(
+    serve: ServeState, message: str
+) -> None:
+    (note,) = events_of(WatchState(), WatchState(serve=refused(serve, "llm", at(1))))
+    assert note.message.startswith(message)

@@ -90,16 +90,19 @@ def _serve_notes(old: ServeState, new: ServeState) -> Iterator[EventNote]:
             yield EventNote(reason, message, identity=f"{began}\n{name}\n{reason}")
     if new.is_failing and not (old.is_failing and old.requested == new.requested):
         reason = EventReason.SERVE_APPLICATION_DELETE_FAILED
-        names = listed([one.name for one in new.still_there]) or "none known yet"
-        message = f"Serve applications are not deleted ({names}): {new.message}"
+        message = _not_deleted(new, new.message)
         yield EventNote(reason, message, identity=f"{new.requested}\n{reason}", is_warning=True)
+
+
+def _not_deleted(serve: ServeState, why: str) -> str:
+    names = listed([one.name for one in serve.still_there])
+    return f"Serve applications are not deleted{f' ({names})' if names else ''}: {why}"
 
 
 def clean_up_not_waited_for(serve: ServeState, why: str) -> EventNote:
     """Return the Event that a deleted watch is let go although its clean-up is not done."""
     reason = EventReason.SERVE_APPLICATION_DELETE_FAILED
-    names = listed([one.name for one in serve.still_there]) or "none known yet"
-    message = f"Serve applications are not deleted ({names}): {why}"
+    message = _not_deleted(serve, why)
     return EventNote(reason, message, identity=f"{serve.requested}\nlet go\n{reason}", is_warning=True)
 
 
