@@ -134,6 +134,13 @@ def test_a_pending_job_of_a_watch_that_is_deleted_is_asked_for_at_once_and_again
     assert (order_of(runs).attempts, order_of(runs).in_vain) == (2, False)
 
 
+def test_a_pending_job_that_is_to_be_stopped_for_another_reason_is_asked_for_when_its_watch_is_deleted() -> None:
+    both = stopping(on_deletion=True, requested=True)
+    pending = after(running(state=JobState.PENDING), both)
+    assert order_of(pending).attempts == 0
+    assert order_of(after(pending, both, 1, deleted=True)).attempts == 1
+
+
 @pytest.mark.parametrize(("stop", "deleted"), [(REQUESTED, False), (DELETION, True)])
 def test_a_job_is_said_to_run_on_by_the_time_since_ray_was_asked_for_it_while_it_ran(
     stop: StopSpec, deleted: bool
@@ -176,6 +183,15 @@ def test_a_cause_that_holds_stays_the_cause() -> None:
     stop = stopping(active_deadline_seconds=60)
     job = after(running(), stop)
     assert order_of(after(job, stop.model_copy(update={"requested": True}), 1)).cause is StopCause.ACTIVE_DEADLINE
+
+
+def test_a_cause_that_holds_no_more_gives_way_to_one_that_does_and_that_is_told() -> None:
+    both = stopping(requested=True, active_deadline_seconds=60)
+    asked = after(running(), both)
+    later = after(asked, stopping(active_deadline_seconds=60), 1)
+    assert (order_of(asked).cause, order_of(later).cause) == (StopCause.REQUESTED, StopCause.ACTIVE_DEADLINE)
+    assert (order_of(later).requested_time, order_of(later).attempts) == (at(1), 1)
+    assert [reason for reason, _ in _reasons(asked, later)] == [EventReason.DEADLINE_EXCEEDED]
 
 
 def test_nothing_is_asked_while_the_dashboard_is_away() -> None:

@@ -133,7 +133,7 @@ def _stop_notes(job: Job, before: StopOrder | None) -> Iterator[EventNote]:
     if order is None:
         return
     which = order.cause, str(order.requested_time)  # after a change of mind it is another order, told once more
-    if before is None and not job.is_driver:
+    if (before is None or before.cause is not order.cause) and not job.is_driver:
         is_deadline = order.cause in _DEADLINES
         reason = EventReason.DEADLINE_EXCEEDED if is_deadline else EventReason.STOP_REQUESTED
         what = "is to be stopped as soon as it runs" if job.state is JobState.PENDING else "is asked to stop"

@@ -34,7 +34,7 @@ def with_orders(state: WatchState, spec: WatchSpec, moment: Moment) -> WatchStat
     """Return `state` with the stops that `spec` wants of its jobs, each that is due with one attempt more."""
     rules = {rule.name for rule in spec.logs.rules if rule.action is RuleAction.STOP_JOB}
     orders = {
-        id_: _order(job, _cause(job, spec.stop, moment, by_rule=_by_rule(job, state, rules)), moment, state)
+        id_: _order(job, _cause(job, spec.stop, moment, by_rule=_by_rule(job, state, rules)), spec.stop, moment, state)
         for id_, job in state.jobs.items()
     }
     for job in _without_row(state, orders):
@@ -62,7 +62,7 @@ def _without_row(state: WatchState, orders: Mapping[str, StopOrder | None]) -> l
     return wanted[OPEN_ROWS:]
 
 
-def _order(job: Job, cause: StopCause | None, moment: Moment, state: WatchState) -> StopOrder | None:
+def _order(job: Job, cause: StopCause | None, spec: StopSpec, moment: Moment, state: WatchState) -> StopOrder | None:
     order, now, answer = job.stop, moment.now, moment.answers.get(job.id)
     if job.state.is_over:
         return _settled(job, order, now) if order else None
@@ -70,10 +70,13 @@ def _order(job: Job, cause: StopCause | None, moment: Moment, state: WatchState)
         return None
     if order is None:
         order, answer = StopOrder(cause, now.replace(microsecond=0)), None
+    elif order.cause is not cause:  # which does not hold any more
+        order = replace(order, cause=cause, requested_time=now.replace(microsecond=0))
     if job.is_driver:
         return replace(order, message=NOT_STOPPABLE)
     order = replace(order, message=_message(job, order, now, answer))
-    return _asked(job, order, now) if state.trouble is None and seconds_to_attempt(job, order, now) <= 0 else order
+    is_due = state.trouble is None and _seconds_to_attempt(job, order, spec, moment) <= 0
+    return _asked(job, order, now) if is_due else order
 
 
 def _settled(job: Job, order: StopOrder, now: datetime) -> StopOrder:
@@ -137,16 +140,16 @@ def _deadline(job: Job, spec: StopSpec) -> tuple[StopCause, datetime] | None:
     return (cause, since + timedelta(seconds=limit)) if cause and limit is not None and since else None
 
 
-def seconds_to_attempt(job: Job, order: StopOrder, now: datetime) -> float:
+def _seconds_to_attempt(job: Job, order: StopOrder, spec: StopSpec, moment: Moment) -> float:
     """Return how long until Ray is to be asked again; 0 or less: now."""
-    waits = job.state is JobState.PENDING and order.cause is not StopCause.WATCH_DELETED
+    waits = job.state is JobState.PENDING and not (moment.deleted and spec.on_deletion)
     if job.is_driver or job.state.is_over or waits:
         return math.inf
     if order.last_attempt is None or (order.in_vain and job.state is JobState.RUNNING):
         return 0.0
     chance = zlib.crc32(f"{job.id} {order.attempts}".encode()) / 2**32
     pause = pace.jittered(pace.backed_off(FIRST_PAUSE, order.attempts, LONGEST_PAUSE), chance)
-    since = (now - order.last_attempt).total_seconds()
+    since = (moment.now - order.last_attempt).total_seconds()
     return pause - since if since >= 0 else 0.0  # a clock that was set back
 
 
@@ -158,7 +161,7 @@ def seconds_to_next(state: WatchState, spec: StopSpec, moment: Moment) -> float:
 
 def _seconds(job: Job, spec: StopSpec, moment: Moment, *, may_ask: bool) -> float:
     if job.stop:
-        return max(0.0, seconds_to_attempt(job, job.stop, moment.now)) if may_ask else math.inf
+        return max(0.0, _seconds_to_attempt(job, job.stop, spec, moment)) if may_ask else math.inf
     deadline = _deadline(job, spec)
     left = (deadline[1] - moment.head_now).total_seconds() if deadline else 0.0
     return left if left > 0 else math.inf  # one that has passed is put off until others are stopped
