@@ -123,8 +123,10 @@ def blocked(head: RayHead) -> Iterator[None]:
     blocker = fresh()
     head.submit(SLEEPING, submission_id=blocker, num_cpus=head.num_cpus)
     head.wait_job(blocker, ("RUNNING",))
-    yield
-    head.stop_job(blocker)
+    try:
+        yield
+    finally:
+        head.stop_job(blocker)
 
 
 def test_a_pending_job_is_stopped_once_it_can_run(watches: Watches, ray_head: RayHead) -> None:
