@@ -45,6 +45,7 @@ class Request:
     operation: what a user would call this, for messages.  path: below the base URL, already quoted.
     origin: another server than the dashboard (the driver's agent), `http://host:port`.
     connect, read, total: seconds, None for the client's own.  max_body: bytes of answer that are accepted.
+    at_most: seconds that the whole exchange may take even where `total` is more.
     queue: of an upgrade: how long to wait for one of the client's WebSocket slots, 0 for not at all.
     """
 
@@ -58,6 +59,7 @@ class Request:
     connect: float | None = None
     read: float | None = None
     total: float | None = None
+    at_most: float | None = None
     max_body: int = 8 << 20
     queue: float | None = None
 
@@ -73,7 +75,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Send a request and return the head of its answer; `Read` brings the rest. One is open at a time."""
+    """Send a request and return the head of its answer; `Read` brings the rest. One is open at a time.
+
+    A refusal (400 and up) comes with the beginning of its body, and there is no rest to read.
+    """
 
     request: Request
 
@@ -149,6 +154,12 @@ def json_of(response: Response, operation: str) -> Any:
     except (ValueError, RecursionError):
         pass
     raise ServerError(f"{operation}: the answer is not JSON; this is not a Ray dashboard")
+
+
+def check_empty(response: Response, operation: str) -> None:
+    """Check an answer that says all by its status: Ray's has no body, the page of a proxy has one."""
+    if response.body:
+        raise ServerError(f"{operation}: something else than Ray answers there")
 
 
 def is_missing(response: Response) -> bool:

@@ -14,7 +14,9 @@ from rayjobwatch.ray.io.async_sockets import AsyncPooledTransport, AsyncTrackedB
 from rayjobwatch.ray.io.clock import ServerClock
 from rayjobwatch.ray.io.connection import (
     CONNECTIONS_OF_A_TAIL,
+    LARGEST_REFUSAL,
     READING_CONNECTIONS,
+    REFUSAL_SECONDS,
     SHARED_CONNECTIONS,
     ConnectionSettings,
     builder,
@@ -125,17 +127,28 @@ class AsyncRunner:
         async with self._turns:
             response = await self.send(request, self._shared)
             try:
-                body = bytearray()
-                async for piece in pieces_of(response):
-                    body += piece
-                    if len(body) > request.max_body:
-                        raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
+                if response.status_code >= 400:
+                    body = await self.refusal_of(response, self.settings.total_of(request))
+                else:
+                    body = await _whole(response, request)
             finally:
                 await hand_back(response)
         if request.origin is None:
             self.clock.heard(response.headers)
-        scrubbed = self.settings.scrubbed(response.status_code, bytes(body))
-        return Response(response.status_code, response.headers, scrubbed)
+        return Response(response.status_code, response.headers, body)
+
+    async def refusal_of(self, response: httpx.Response, within: float) -> bytes:
+        """Read the beginning of a refusal's body, as far as it comes soon: its status says the most."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(min(REFUSAL_SECONDS, within / 2)):
+                async for piece in pieces_of(response):
+                    body += piece
+                    if len(body) > LARGEST_REFUSAL:
+                        break
+        except TRANSPORT_FAILURES:
+            pass
+        return self.settings.scrubbed(bytes(body))
 
     async def send(self, request: Request, pool: AsyncPooledTransport) -> httpx.Response:
         """Send a request; its body is still to be read."""
@@ -188,6 +201,15 @@ class AsyncRunner:
 def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
     """Iterate over a body as it comes; at its end the response is still to be given back."""
     return aiter(cast("httpx.AsyncByteStream", response.stream))
+
+
+async def _whole(response: httpx.Response, request: Request) -> bytes:
+    body = bytearray()
+    async for piece in pieces_of(response):
+        body += piece
+        if len(body) > request.max_body:
+            raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
+    return bytes(body)
 
 
 async def hand_back(response: httpx.Response) -> None:
@@ -262,8 +284,12 @@ class AsyncChannel:
             self._pool = self._runner.new_pool(CONNECTIONS_OF_A_TAIL)
         sending = self._runner.send(request, self._pool)
         self._open = await self._runner.within(seconds, request.operation, sending)
-        self._body = pieces_of(self._open) if self._open.status_code != 101 else None
-        return Response(self._open.status_code, self._open.headers)
+        self._body = None if self._open.status_code == 101 else pieces_of(self._open)
+        body = b""
+        if self._open.status_code >= 400:
+            reading = self._runner.refusal_of(self._open, seconds)
+            body = await self._runner.within(seconds, request.operation, reading)
+        return Response(self._open.status_code, self._open.headers, body)
 
     async def _read(self, quiet: float | None) -> bytes | None:
         assert self._request is not None  # noqa: S101

@@ -1,11 +1,13 @@
 """How a client reaches its dashboard: address, credentials, TLS, proxy. Checked once, shared by both flavours."""
 
+import html
+import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpcore
 import httpx
@@ -19,6 +21,9 @@ SHARED_CONNECTIONS: Final = 10
 CONNECTIONS_OF_A_TAIL: Final = 3
 # What reads logs now and then needs few: a reading takes milliseconds.
 READING_CONNECTIONS: Final = 8
+# What a server says beside the status of a refusal: no more of it is wanted, and no longer waited for.
+LARGEST_REFUSAL: Final = 1 << 20
+REFUSAL_SECONDS: Final = 2.0
 USER_AGENT: Final = "rayjobwatch"
 _REMEMBERED_REQUESTS: Final = 4
 Verify = bool | str | ssl.SSLContext
@@ -83,12 +88,11 @@ class ConnectionSettings:
         headers.update(request.headers)
         return headers
 
-    def scrubbed(self, status: int, body: bytes) -> bytes:
-        """Return a body; that of an error without what we sent, for a server may echo it."""
-        if status < 400:
-            return body
+    def scrubbed(self, body: bytes) -> bytes:
+        """Return the body of a refusal without what we sent, for a server may echo it."""
         for secret in (self.token, *(value for _, value in self.headers)):
-            body = body.replace(secret.encode(), b"***") if secret else body
+            for form in _forms_of(secret) if secret else ():
+                body = body.replace(form.encode(), b"***")
         return body
 
     def limits_of(self, request: Request) -> dict[str, float]:
@@ -99,7 +103,8 @@ class ConnectionSettings:
 
     def total_of(self, request: Request) -> float:
         """Return the seconds that a whole exchange may take."""
-        return request.total or self.timeout.whole
+        total = request.total or self.timeout.whole
+        return total if request.at_most is None else min(total, request.at_most)
 
     def build(self, request: Request) -> httpx.Request:
         """Return a request as httpx wants it."""
@@ -149,6 +154,15 @@ def tls_context(verify: Verify) -> ssl.SSLContext:
     except (OSError, TypeError):
         pass
     raise InvalidInputError("verify must be True, False, the path of a CA file, or an ssl.SSLContext")
+
+
+def _forms_of(secret: str) -> set[str]:
+    """Return how a server may spell what it was sent: as it came, in JSON (of several writers), HTML and URLs."""
+    said = json.dumps(secret)[1:-1]
+    careful = said
+    for sign in "&<>":
+        careful = careful.replace(sign, f"\\u{ord(sign):04x}")
+    return {secret, said, said.replace("/", "\\/"), careful, html.escape(secret), quote(secret, safe="")}
 
 
 def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -27,6 +27,12 @@ def failure_of(error: Exception, operation: str) -> ClientError:
         return UnavailableError(f"{operation}: no connection to the server ({_cause(error)})")
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)):
         return InvalidInputError(f"{operation}: the request cannot be sent as HTTP")
+    if isinstance(error, (httpx.RemoteProtocolError, httpcore.RemoteProtocolError)):
+        return UnavailableError(f"{operation}: the connection broke: what came is no whole HTTP answer")
+    if isinstance(error, (httpx.WriteError, httpcore.WriteError)):
+        return UnavailableError(f"{operation}: the connection broke before all was sent")
+    if isinstance(error, (httpx.ReadError, httpcore.ReadError)):
+        return UnavailableError(f"{operation}: the connection broke before all was received")
     return UnavailableError(f"{operation}: the connection broke ({type(error).__name__})")
 
 

@@ -13,7 +13,9 @@ from rayjobwatch.ray.errors import ClientClosedError, ClientError, ServerError, 
 from rayjobwatch.ray.io.clock import ServerClock
 from rayjobwatch.ray.io.connection import (
     CONNECTIONS_OF_A_TAIL,
+    LARGEST_REFUSAL,
     READING_CONNECTIONS,
+    REFUSAL_SECONDS,
     SHARED_CONNECTIONS,
     ConnectionSettings,
     builder,
@@ -133,19 +135,27 @@ class SyncRunner:
         try:
             response = self.send(request, self._shared)
             try:
-                body = bytearray()
-                for piece in response.iter_raw():
-                    body += piece
-                    if len(body) > request.max_body:
-                        raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
+                body = self.refusal_of(response) if response.status_code >= 400 else _whole(response, request)
             finally:
                 response.close()
         finally:
             self._turns.release()
         if request.origin is None:
             self.clock.heard(response.headers)
-        scrubbed = self.settings.scrubbed(response.status_code, bytes(body))
-        return Response(response.status_code, response.headers, scrubbed)
+        return Response(response.status_code, response.headers, body)
+
+    def refusal_of(self, response: httpx.Response) -> bytes:
+        """Read the beginning of a refusal's body, as far as it comes soon: its status says the most."""
+        body = bytearray()
+        with self._sockets.deadline.sooner(REFUSAL_SECONDS):
+            try:
+                for piece in response.iter_raw():
+                    body += piece
+                    if len(body) > LARGEST_REFUSAL:
+                        break
+            except TRANSPORT_FAILURES:
+                pass
+        return self.settings.scrubbed(bytes(body))
 
     def send(self, request: Request, pool: PooledTransport) -> httpx.Response:
         """Send a request; its body is still to be read."""
@@ -174,6 +184,15 @@ class SyncRunner:
         self._sockets.close()
         self._shared.close()
         self._reading.close()
+
+
+def _whole(response: httpx.Response, request: Request) -> bytes:
+    body = bytearray()
+    for piece in response.iter_raw():
+        body += piece
+        if len(body) > request.max_body:
+            raise ServerError(f"{request.operation}: the answer is larger than {request.max_body} bytes")
+    return bytes(body)
 
 
 class SyncChannel:
@@ -235,8 +254,11 @@ class SyncChannel:
         pool = self._pool
         answer = self._runner.within(seconds, request.operation, lambda: self._runner.send(request, pool))
         self._open = answer
-        self._body = answer.iter_raw() if answer.status_code != 101 else None
-        return Response(answer.status_code, answer.headers)
+        self._body = None if answer.status_code == 101 else answer.iter_raw()
+        body = b""
+        if answer.status_code >= 400:
+            body = self._runner.within(seconds, request.operation, lambda: self._runner.refusal_of(answer))
+        return Response(answer.status_code, answer.headers, body)
 
     def _read(self, quiet: float | None) -> bytes | None:
         assert self._request is not None  # noqa: S101

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -29,6 +29,16 @@ class Deadline(threading.local):
             return seconds
         left = max(self.at - time.monotonic(), 0.001)
         return left if seconds is None else min(left, seconds)
+
+    @contextlib.contextmanager
+    def sooner(self, seconds: float) -> Iterator[None]:
+        """Let at most half of what is left pass, and no more than `seconds`."""
+        before, left = self.at, self.left(None)
+        self.at = time.monotonic() + (seconds if left is None else min(seconds, left / 2))
+        try:
+            yield
+        finally:
+            self.at = before
 
     @property
     def passed(self) -> bool:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _CLOSES_WITHIN: Final = 15.0
 LARGEST_FRAME: Final = 4 << 20  # Ray sends none: at this size its own head gives up
-_REFUSAL_READS: Final = 3
 _SMALL_FRAME: Final = 1 << 16
 
 
@@ -34,7 +33,7 @@ def read_socket(progress: Progress, connect: float, *, until_over: bool, may_wai
     request = log_socket(progress.spec.job_id, key, connect, queue=connect if may_wait else 0.0)
     head: Response = yield Open(request)
     if head.status != 101:
-        raise error_of((yield from _whole(head)), request.operation)
+        raise error_of(head, request.operation)
     check_handshake(head.headers, key, request.operation)
     yield from progress.opened(Rung.SOCKET)
     text = _Text(progress, reader)
@@ -53,15 +52,6 @@ def read_socket(progress: Progress, connect: float, *, until_over: bool, may_wai
                 break
     yield Close()
     text.check_reached()
-
-
-def _whole(head: Response) -> TailPlan[Response]:
-    """Read the beginning of an answer's body, where Ray says why it refuses."""
-    body = b""
-    for _ in range(_REFUSAL_READS):
-        body += yield Read()
-    yield Close()
-    return Response(head.status, head.headers, body)
 
 
 def text_reader() -> "TextReader":
