@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 _LONGEST_MESSAGE: Final = 400
+_LONGEST_READ: Final = 4000  # the patterns take quadratic time
 _SECRETS: Final = (
     re.compile(r"(?i)(bearer|basic)[\s:=]+[^\s'\",;]+"),
     re.compile(r"(?i)((?:authorization|token|password|secret|cookie)[\w-]*['\"]?\s*[:=]\s*)['\"]?[^\s'\",;]+"),
@@ -36,6 +37,7 @@ def sanitize(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Return `text` as one printable line of at most 400 characters, without `secrets` or what looks like one."""
     for secret in secrets:
         text = text.replace(secret, "***")
+    text = text[:_LONGEST_READ]
     for pattern in _SECRETS:
         text = pattern.sub(lambda found: f"{found.group(1)} ***", text)
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())

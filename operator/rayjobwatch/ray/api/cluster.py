@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
-from rayjobwatch.ray.api.records import RayVersion, Record, version_of
+from rayjobwatch.ray.api.records import RayVersion, Record, is_finite, version_of
 from rayjobwatch.ray.errors import InvalidInputError, NotFoundError, ServerError, last_line
 from rayjobwatch.ray.inputs import check_count, check_id
 from rayjobwatch.ray.plan import (
@@ -20,6 +20,7 @@ from rayjobwatch.ray.plan import (
 )
 
 MOST_ROWS: Final = 10_000
+_UNHEALTHY: Final = b"Health check failed"
 Filter = tuple[str, str, Any]
 Filters = Sequence[Filter]
 Resources = dict[str, float]
@@ -135,8 +136,8 @@ def _rows(answer: Any, row_type: type[RowT], limit: int, operation: str) -> Stat
     matching = filtered if isinstance(filtered, int) else len(rows)
     # A filter that matches nothing may come with total 1 and num_after_truncation 0.
     truncated = (total > kept >= MOST_ROWS) or (matching > len(rows) >= limit)
-    warnings = [table.get("partial_failure_warning"), *_texts(table.get("warnings"))]
-    made = [_row(row, row_type) for row in rows]
+    warnings = [*_texts([table.get("partial_failure_warning") or ""]), *_texts(table.get("warnings"))]
+    made = [_row(row, row_type, operation) for row in rows]
     return StateList(made, total, matching, truncated=truncated, warnings=[each for each in warnings if each])
 
 
@@ -144,9 +145,11 @@ def _texts(value: Any) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else []
 
 
-def _row(row: dict[str, Any], row_type: type[RowT]) -> RowT:
+def _row(row: dict[str, Any], row_type: type[RowT], operation: str) -> RowT:
     made = row_type(row)
     if isinstance(made, NodeDetails):
+        if not isinstance(row.get("node_id"), str) or not isinstance(row.get("state"), str):
+            raise ServerError(f"{operation}: the answer is not a node of Ray")
         made["alive"] = made.alive
     return made
 
@@ -206,7 +209,7 @@ def node_resources() -> Plan[dict[str, dict[str, Resources]]]:
 
 def _total(node: NodeDetails) -> Resources:
     total = node.get("resources_total")
-    if not isinstance(total, dict) or not all(_is_number(value) for value in total.values()):
+    if not isinstance(total, dict) or not all(is_finite(value) for value in total.values()):
         raise ServerError("the answer names no resources of a node")
     return {name: float(value) for name, value in total.items()}
 
@@ -235,11 +238,7 @@ def _used(answer: Any, operation: str) -> dict[str, dict[str, float]]:
 
 
 def _is_pair(pair: Any) -> bool:
-    return isinstance(pair, list) and len(pair) == 2 and _is_number(pair[0])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(pair, list) and len(pair) == 2 and is_finite(pair[0])
 
 
 def _with_free(total: Resources, used: Mapping[str, float]) -> dict[str, Resources]:
@@ -256,6 +255,8 @@ def camel_case(name: str) -> str:
 def is_healthy() -> Plan[bool]:
     """Ask whether the dashboard reaches the cluster's control store."""
     response: Response = yield Request(operation="is_healthy", path="/api/gcs_healthz")
-    if response.status not in {200, 503} or proxy_message(response) is not None:
-        raise error_of(response, "is_healthy")
-    return response.status == 200
+    if (response.status, response.body.strip()) == (200, b"success"):
+        return True
+    if response.status == 503 and _UNHEALTHY in response.body and proxy_message(response) is None:
+        return False
+    raise error_of(response, "is_healthy")

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Collection
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
-from rayjobwatch.ray.api.records import JobDetails, JobList, JobStatus, JobType, Record, job_of, jobs_of
+from rayjobwatch.ray.api.records import JobDetails, JobList, JobStatus, JobType, Record, is_finite, job_of, jobs_of
 from rayjobwatch.ray.errors import ClientError, JobStateError, RequestTimeoutError, ServerError
 from rayjobwatch.ray.inputs import check_id, check_seconds
 from rayjobwatch.ray.plan import (
@@ -25,6 +25,7 @@ TERMINAL: Final = frozenset({JobStatus.SUCCEEDED, JobStatus.STOPPED, JobStatus.F
 _RAY_LOOKS_EVERY: Final = 1.2
 _MONITOR_WRITES_FOR: Final = 4.0  # until then Ray's monitor of the job may write the record again
 _BORNE: Final = 30.0
+LAST_LOOK: Final = 1.0
 
 
 def list_jobs() -> Plan[JobList]:
@@ -35,11 +36,20 @@ def list_jobs() -> Plan[JobList]:
     )
 
 
-def get_job(job_id: str, timeout: float | None = None) -> Plan[JobDetails]:
+def get_job(job_id: str, timeout: float | None = None, *, at_most: float | None = None) -> Plan[JobDetails]:
     """Ask for one job."""
     operation = f"get_job({job_id!r})"
-    request = Request(operation=operation, path=f"/api/jobs/{check_id(job_id)}", connect=timeout, total=timeout)
-    return job_of((yield from fetch_json(request)), operation)
+    path = f"/api/jobs/{check_id(job_id)}"
+    request = Request(operation=operation, path=path, connect=timeout, total=timeout, at_most=at_most)
+    return _the_job(job_id, (yield from fetch_json(request)), operation)
+
+
+def _the_job(job_id: str, row: Any, operation: str) -> JobDetails:
+    """Check that an answer is the job that was asked for, by either of its ids."""
+    job = job_of(row, operation)
+    if job_id not in (job.job_id, job.ray_job_id):
+        raise ServerError(f"{operation}: the answer is about another job")
+    return job
 
 
 def stop_job(job_id: str) -> Plan[Record]:
@@ -78,7 +88,7 @@ def delete_job(job_id: str, min_age: float | None = None) -> Plan[None]:
         check_seconds(min_age, "min_age")
     path = f"/api/jobs/{check_id(job_id)}"
     response = yield from send(Request(operation=operation, path=path))
-    job = job_of(json_of(response, operation), operation)
+    job = _the_job(job_id, json_of(response, operation), operation)
     check_submitted(job, operation)
     if not job.status.is_terminal:
         raise JobStateError(f"{operation}: the job is {job.status}; only a job that is over can be deleted")
@@ -86,7 +96,9 @@ def delete_job(job_id: str, min_age: float | None = None) -> Plan[None]:
     if min_age is not None and (age is None or age < min_age):
         raise JobStateError(f"{operation}: the job is not over for {min_age:g} s yet")
     delete = Request(operation=operation, method="DELETE", path=path)
-    yield from send(delete)
+    answer = yield from fetch_json(delete)
+    if not isinstance(answer, dict) or answer.get("deleted") is not True:
+        raise ServerError(f"{operation}: the answer is not Ray's")
     if age is None or abs(age) < _MONITOR_WRITES_FOR:
         yield from _stay_deleted(delete)
 
@@ -95,9 +107,9 @@ def _age(job: JobDetails, response: Response) -> float | None:
     """Return for how many seconds the job is over, by the server's clock alone; None where it does not say."""
     try:
         now = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return None if job.end_time is None else now - job.end_time / 1000
+    return now - job.end_time / 1000 if job.end_time is not None and is_finite(job.end_time) else None
 
 
 def _stay_deleted(delete: Request) -> Plan[None]:
@@ -120,14 +132,16 @@ def wait_for(
 ) -> Plan[JobDetails]:
     """Look at a job until it has one of `statuses` or is over.
 
-    What passes by itself is borne until the deadline; without one, for 30 s in a row after the job was seen.
+    What passes by itself is borne until the deadline; without one, for 30 s in a row after the job was seen. The last
+    look may take a second beyond it.
     """
     check_seconds(poll, "poll")
     until = None if timeout is None else clock() + check_seconds(timeout, "timeout_seconds")
     seen, borne_until = "not seen", -math.inf
     while True:
         try:
-            job = yield from get_job(job_id)
+            left = None if until is None else until - clock()
+            job = yield from get_job(job_id, at_most=left if left is None else max(left, LAST_LOOK))
         except ClientError as error:
             if not error.transient or clock() >= (borne_until if until is None else until):
                 raise

@@ -1,6 +1,7 @@
 """What the dashboard says about jobs and about itself: mappings that also answer as attributes."""
 
 import json
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -42,6 +43,7 @@ class JobType(StrEnum):
     DRIVER = "DRIVER"
 
 
+_LARGEST: Final = sys.float_info.max
 _TYPES: Final = ("SUBMISSION", "DRIVER")  # no set: a server may send what has no hash
 
 
@@ -60,6 +62,11 @@ class Record(dict[str, Any]):
     def _number(self, key: str) -> int | None:
         value = self.get(key)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def is_finite(value: Any) -> bool:
+    """Whether it is a number that a float can hold: JSON has others, too."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 class JobDetails(Record):

@@ -11,7 +11,8 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
-from rayjobwatch.ray.api.records import Record
+from rayjobwatch.ray.api.jobs import LAST_LOOK
+from rayjobwatch.ray.api.records import Record, is_finite
 from rayjobwatch.ray.errors import (
     ClientError,
     InvalidInputError,
@@ -23,7 +24,7 @@ from rayjobwatch.ray.errors import (
     without_variables,
 )
 from rayjobwatch.ray.inputs import check_seconds
-from rayjobwatch.ray.plan import LARGEST_LIST, Plan, Request, Response, Wait, error_of, fetch_json
+from rayjobwatch.ray.plan import LARGEST_LIST, Plan, Request, Response, Wait, check_empty, error_of, fetch_json
 
 _PATH: Final = "/api/serve/applications/"
 _KEPT: Final = ("proxy_location", "http_options", "grpc_options", "logging_config", "target_capacity")
@@ -63,7 +64,7 @@ class ServeApplication(Record):
     def last_deployed_time_s(self) -> float | None:
         """Seconds since the epoch, by the head's clock; also Ray's PUT of an unchanged application counts."""
         value = self.get("last_deployed_time_s")
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return float(value) if value is not None and is_finite(value) else None
 
     @property
     def _config(self) -> dict[str, Any] | None:
@@ -110,15 +111,45 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _is_redacted(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_is_redacted(each) for each in value.values())
-    if isinstance(value, list):
-        return any(_is_redacted(each) for each in value)
-    return bool(value == "<redacted>")
+    rest = [value]  # and no recursion: a server may nest as deep as it likes
+    while rest:
+        each = rest.pop()
+        if each == "<redacted>":
+            return True
+        rest += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return False
 
 
-def _look(operation: str) -> Plan[_Serve]:
-    return _Serve((yield from fetch_json(Request(operation=operation, path=_PATH, max_body=LARGEST_LIST))), operation)
+class _Deadline:
+    """Until when a call may take; `wait` None for as long as its requests may."""
+
+    def __init__(self, wait: float | None, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.until = None if wait is None else clock() + check_seconds(wait, "wait")
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left, below 0 after it; None for any number."""
+        return None if self.until is None else self.until - self._clock()
+
+    @property
+    def at_most(self) -> float | None:
+        """Seconds that a request may take: the last look may go a second beyond the deadline."""
+        return None if self.left is None else max(self.left, LAST_LOOK)
+
+    def pause(self, most: float) -> Wait:
+        """Wait `most` seconds, or what is left."""
+        return Wait(most if self.left is None else min(most, max(self.left, 0.01)))
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.left is None or self.left <= 0
+
+
+def _look(operation: str, at_most: float | None = None) -> Plan[_Serve]:
+    request = Request(operation=operation, path=_PATH, max_body=LARGEST_LIST, at_most=at_most)
+    return _Serve((yield from fetch_json(request)), operation)
 
 
 def list_applications() -> Plan[list[ServeApplication]]:
@@ -144,26 +175,26 @@ def deploy_application(config: Any, wait: float | None, clock: Callable[[], floa
     name = _checked(config.get("name"))
     if "/" in name or "\0" in name:  # Serve takes it, and then its controller fails for all applications
         raise InvalidInputError("a Serve application's name must hold neither '/' nor NUL")
-    until = clock() + (0 if wait is None else check_seconds(wait, "wait"))
+    deadline = _Deadline(wait, clock)
     operation = f"deploy_serve_application({name!r})"
-    serve = yield from _look(operation)
-    yield from _put(serve.config(but=(name,), with_=(config,)), operation)
+    serve = yield from _look(operation, deadline.at_most)
+    yield from _put(serve.config(but=(name,), with_=(config,)), operation, deadline.at_most)
     while True:
-        app = (yield from _look(operation)).apps.get(name)
+        app = (yield from _look(operation, deadline.at_most)).apps.get(name)
         if app is not None and (wait is None or app.status == "RUNNING"):
             return app
         if app is not None and app.status == "DEPLOY_FAILED":
             reason = without_variables(last_line(app.message.encode()), config.get("runtime_env"))
             raise RefusedError(f"{operation}: {reason or 'the deployment failed'}")
-        if clock() >= until:
+        if deadline.passed:
             state = "not there yet" if app is None else app.status
             if wait is None and app is None:
                 return ServeApplication(name=name, status="NOT_STARTED", message="", source="declarative")
             raise RequestTimeoutError(f"{operation}: after {wait:g} s it is {state}")
-        yield Wait(min(0.5, max(until - clock(), 0.01)))
+        yield deadline.pause(0.5)
 
 
-def _put(config: Mapping[str, Any], operation: str) -> Plan[None]:
+def _put(config: Mapping[str, Any], operation: str, at_most: float | None) -> Plan[None]:
     try:
         body = json.dumps(config, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
@@ -173,10 +204,12 @@ def _put(config: Mapping[str, Any], operation: str) -> Plan[None]:
     headers = (("Content-Type", "application/json"),)
     request = Request(
         operation=operation, method="PUT", path=_PATH, headers=headers, body=body,
-        read=_START_OF_SERVE, total=_START_OF_SERVE,
+        read=_START_OF_SERVE, total=_START_OF_SERVE, at_most=at_most,
     )  # fmt: skip
     response: Response = yield request
-    if response.status != 200:
+    if response.status == 200:
+        check_empty(response, operation)
+    else:
         reason = last_line(response.body) if response.status == 400 else ""
         for app in config["applications"]:
             reason = without_variables(reason, app.get("runtime_env"))
@@ -186,12 +219,12 @@ def _put(config: Mapping[str, Any], operation: str) -> Plan[None]:
 def delete_application(name: str, wait: float | None, clock: Callable[[], float]) -> Plan[None]:
     """Delete one application and leave the others as they are."""
     operation = f"delete_serve_application({_checked(name)!r})"
-    until = clock() + (0 if wait is None else check_seconds(wait, "wait"))
-    serve = yield from _look(operation)
+    deadline = _Deadline(wait, clock)
+    serve = yield from _look(operation, deadline.at_most)
     serve.get(name)
-    yield from _leave_out(serve, (name,), operation)
+    yield from _leave_out(serve, (name,), operation, deadline)
     if wait is not None:
-        yield from _wait_until_gone((name,), operation, wait, until, clock)
+        yield from _wait_until_gone((name,), operation, wait, deadline)
 
 
 def delete_applications(
@@ -200,39 +233,37 @@ def delete_applications(
     """Delete those of `names` that there are, all at once; return them as they were."""
     wanted = sorted({_checked(name) for name in names})
     operation = "delete_serve_applications"
-    until = clock() + (0 if wait is None else check_seconds(wait, "wait"))
-    serve = yield from _look(operation)
-    yield from _leave_out(serve, wanted, operation)
+    deadline = _Deadline(wait, clock)
+    serve = yield from _look(operation, deadline.at_most)
+    yield from _leave_out(serve, wanted, operation, deadline)
     if wait is not None:
-        yield from _wait_until_gone(wanted, operation, wait, until, clock)
+        yield from _wait_until_gone(wanted, operation, wait, deadline)
     return [serve.apps[name] for name in wanted if name in serve.apps]
 
 
-def _leave_out(serve: _Serve, names: Collection[str], operation: str) -> Plan[None]:
+def _leave_out(serve: _Serve, names: Collection[str], operation: str, deadline: _Deadline) -> Plan[None]:
     """Put all declarative applications but `names`, right after they were read."""
     there = [serve.apps[name] for name in names if name in serve.apps and not serve.apps[name].is_going]
     if taken := [app.name for app in there if not app.is_declarative]:
         # Ray's API deletes only what a config holds: take these over, then leave them out. Without a route, for the
         # default "/" may be another's, and Ray refuses two.
         nowhere = [{"name": name, "import_path": _NOWHERE, "route_prefix": None} for name in taken]
-        yield from _put(serve.config(but=names, with_=nowhere), operation)
-        serve = yield from _look(operation)  # somebody may have deployed meanwhile
+        yield from _put(serve.config(but=names, with_=nowhere), operation, deadline.at_most)
+        serve = yield from _look(operation, deadline.at_most)  # somebody may have deployed meanwhile
     if there:
-        yield from _put(serve.config(but=names), operation)
+        yield from _put(serve.config(but=names), operation, deadline.at_most)
 
 
-def _wait_until_gone(
-    names: Collection[str], operation: str, wait: float, until: float, clock: Callable[[], float]
-) -> Plan[None]:
+def _wait_until_gone(names: Collection[str], operation: str, wait: float, deadline: _Deadline) -> Plan[None]:
     while True:
         try:
-            left = (yield from _look(operation)).apps.keys() & set(names)
+            left = (yield from _look(operation, deadline.at_most)).apps.keys() & set(names)
         except ClientError as error:
-            if not error.transient or clock() >= until:
+            if not error.transient or deadline.passed:
                 raise
         else:
             if not left:
                 return
-        if clock() >= until:
+        if deadline.passed:
             raise RequestTimeoutError(f"{operation}: after {wait:g} s it is not gone yet")
-        yield Wait(min(0.25, max(until - clock(), 0.01)))
+        yield deadline.pause(0.25)

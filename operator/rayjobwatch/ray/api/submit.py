@@ -20,7 +20,7 @@ from rayjobwatch.ray.errors import (
     without_variables,
 )
 from rayjobwatch.ray.inputs import check_new_id
-from rayjobwatch.ray.plan import Blocking, Plan, Request, Response, error_of, is_missing, json_of, send
+from rayjobwatch.ray.plan import Blocking, Plan, Request, Response, check_empty, error_of, is_missing, json_of, send
 
 _UPLOAD_SECONDS: Final = 600.0
 _NUMBERS: Final = ("entrypoint_num_cpus", "entrypoint_num_gpus", "entrypoint_memory")
@@ -108,15 +108,16 @@ def submit_job(body: Mapping[str, Any]) -> Plan[str]:
 
 def _upload(package: Package, operation: str) -> Plan[None]:
     path = f"/api/packages/gcs/{package.name}"
-    response: Response = yield Request(operation=operation, path=path, max_body=1 << 30)
-    if response.status != 200:
+    response: Response = yield Request(operation=operation, path=path)
+    if response.status == 200:
+        check_empty(response, operation)
+    else:
         if not is_missing(response):
             raise error_of(response, operation)
         content: bytes = yield Blocking(package.content)
-        yield from send(
-            Request(operation=f"{operation}: uploading {package.name}", method="PUT", path=path, body=content,
-                    total=_UPLOAD_SECONDS)
-        )  # fmt: skip
+        uploading = f"{operation}: uploading {package.name}"
+        put = Request(operation=uploading, method="PUT", path=path, body=content, total=_UPLOAD_SECONDS)
+        check_empty((yield from send(put)), uploading)
 
 
 def _submit(request: Request, body: Mapping[str, Any], job_id: str) -> Plan[str]:
@@ -126,7 +127,7 @@ def _submit(request: Request, body: Mapping[str, Any], job_id: str) -> Plan[str]
         failure: Exception = error
     else:
         if response.status == 200:
-            return _id_of(json_of(response, request.operation), request.operation)
+            return _id_of(json_of(response, request.operation), job_id, request.operation)
         reason = last_line(response.body) if response.status in {400, 500} else ""
         if response.status in {400, 500} and b"already exists" in response.body[-4096:]:
             raise JobStateError(f"{request.operation}: a job with this id already exists; take another one")
@@ -139,9 +140,9 @@ def _submit(request: Request, body: Mapping[str, Any], job_id: str) -> Plan[str]
     raise failure
 
 
-def _id_of(answer: Any, operation: str) -> str:
-    if isinstance(answer, dict) and isinstance(answer.get("submission_id"), str):
-        return str(answer["submission_id"])
+def _id_of(answer: Any, job_id: str, operation: str) -> str:
+    if isinstance(answer, dict) and answer.get("submission_id") == job_id:
+        return job_id
     raise ServerError(f"{operation}: the answer is not Ray's")
 
 
