@@ -33,13 +33,18 @@ AGENT = "http://192.0.2.2:52365"
 
 @dataclass
 class World:
-    """A dashboard, an agent and a clock. What is in `broken` refuses; `cut` ends a text tail after so many bytes."""
+    """A dashboard, an agent and a clock. What is in `broken` refuses; `cut` ends a text tail after so many bytes.
+
+    The agent gives at most `most` bytes at a time, and says `said` where it is to say how long the log is.
+    """
 
     log: bytes = b""
     over: bool = True
     broken: set[str] = field(default_factory=set)
     cut: int | None = None
     pieces: int = 7
+    most: int | None = None
+    said: str = ""
     ray: str = "2.60.0"
     now: float = 0.0
     asked: list[str] = field(default_factory=list)
@@ -81,8 +86,6 @@ class World:
         match effect:
             case Request(path="/api/version"):
                 return Response(200, body=b'{"version": "4", "ray_version": "%s"}' % self.ray.encode())
-            case Request(path="/api/jobs/j/logs"):
-                return self.text()
             case Lookup():
                 return self.job()
             case Wait(seconds):
@@ -99,9 +102,10 @@ class World:
     def text(self) -> Response:
         """Answer with Ray's own text of the log, which fails where the log is no UTF-8."""
         try:
-            return Response(200, body=json.dumps({"logs": text_of(self.log).decode()}).encode())
+            self._body = self.cut_up(json.dumps({"logs": text_of(self.log).decode()}).encode())
         except UnicodeDecodeError:
             return Response(500, body=b"UnicodeDecodeError")
+        return Response(200, {"content-length": "unread"})
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -121,6 +125,8 @@ class World:
         return job_of(row, "job")
 
     def open(self, request: Request) -> Response:
+        if request.path == "/api/jobs/j/logs":
+            return self.text()
         kind = "agent" if request.origin else "socket" if request.path.endswith("/tail") else "file"
         self.asked.append(kind)
         if kind in self.broken or ("dashboard" in self.broken and kind != "agent"):
@@ -130,13 +136,13 @@ class World:
             return self.upgrade(headers["Sec-WebSocket-Key"])
         if kind == "file":
             self._body = self.cut_up(self.log)
-            return Response(200)
+            return Response(200, {"transfer-encoding": "chunked"})
         start = int(headers["Range"].removeprefix("bytes=").rstrip("-"))
         if start >= len(self.log):
-            self._body = iter([b"nothing"])
-            return Response(416, {"content-range": f"bytes */{len(self.log)}"})
-        self._body = self.cut_up(self.log[start:])
-        return Response(206, {"content-range": f"bytes {start}-{len(self.log) - 1}/{len(self.log)}"})
+            return Response(416, {"content-range": f"bytes */{len(self.log)}"}, b"nothing")
+        part = self.log[start:][: self.most]
+        self._body = self.cut_up(part)
+        return Response(206, {"content-range": f"bytes {start}-{start + len(part) - 1}/{self.said or len(self.log)}"})
 
     def upgrade(self, key: str) -> Response:
         import base64
@@ -171,6 +177,15 @@ def test_a_finished_log_comes_whole_from_whatever_byte_source_there_is(
     assert lines_of(world.follow()) == reference_lines(log)
     believed = "agent" not in broken and log  # that it is empty is not an agent's to say alone
     assert world.asked == (["agent"] if believed else ["agent", "file"])
+
+
+@given(log=PIECES, most=st.integers(1, 40), said=st.sampled_from(["", "*"]), over=st.booleans())
+def test_an_agent_that_gives_a_log_in_parts_is_asked_for_all_of_them(
+    log: bytes, most: int, said: str, over: bool
+) -> None:
+    world = World(log, over=over, most=most, said=said, broken={"file"})
+    world.at[3.0] = world.change(over=True)
+    assert lines_of(world.follow()) == reference_lines(log)
 
 
 @given(log=PIECES, pieces=st.integers(1, 40), which=st.integers(0, 100), then=st.sets(st.sampled_from(["agent"])))

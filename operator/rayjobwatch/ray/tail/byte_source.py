@@ -1,7 +1,9 @@
 """Log bytes over HTTP: from the driver's agent by Range, or the dashboard's whole file, known part skipped."""
 
-from rayjobwatch.ray.api.logs import agent_log, begins_log, check_raw_files, is_of_the_source, log_file
-from rayjobwatch.ray.errors import ClientError
+from typing import Final
+
+from rayjobwatch.ray.api.logs import Span, agent_log, check_raw_files, is_of_the_source, job_logs, log_file, span_of
+from rayjobwatch.ray.errors import ClientError, ServerError
 from rayjobwatch.ray.plan import Close, Open, Read, Request, Response
 from rayjobwatch.ray.tail.cursor import ByteCursor, TextCursor
 from rayjobwatch.ray.tail.effects import TailPlan
@@ -9,22 +11,32 @@ from rayjobwatch.ray.tail.progress import Progress
 from rayjobwatch.ray.tail.seek import ByteSeeker, Seeker, TextSeeker
 from rayjobwatch.ray.tail.spec import Rung
 
+_NOTHING: Final = 0
+
 
 def read_bytes(progress: Progress, rung: Rung, connect: float) -> TailPlan[None]:
-    """Read the log from the tail's cursor to its present end."""
+    """Read the log from the tail's cursor to its present end, which a server may give in parts."""
+    while (yield from _read_part(progress, rung, connect)):
+        pass
+
+
+def _read_part(progress: Progress, rung: Rung, connect: float) -> TailPlan[bool]:
+    """Read what one answer brings; return whether the log has more."""
     start = _start(progress)
     if rung is Rung.AGENT:
         request = agent_log(progress.job, start, connect)
     else:
         request = yield from file_request(progress, connect)
     head: Response = yield Open(request)
-    if begins_log(head, request, start):
+    span = span_of(head, request, start)
+    if span is not None:
         yield from progress.opened(rung)
-        yield from _read(progress, _seeker(progress, head, start))
-    else:
-        yield from _nothing_new()
+        yield from _read(progress, _seeker(progress, head, start), span)
     yield Close()
-    progress.progressed()
+    follows = span is not None and span.ended()
+    if rung is not Rung.AGENT or not (progress.over and progress.is_empty()):  # which is not believed yet
+        progress.progressed()
+    return follows
 
 
 def read_to_end(progress: Progress, rung: Rung, connect: float) -> TailPlan[None]:
@@ -37,14 +49,16 @@ def read_to_end(progress: Progress, rung: Rung, connect: float) -> TailPlan[None
     except ClientError as error:
         if not (progress.is_empty() and is_of_the_source(error)):
             raise
+        yield Close()
+        if (yield from job_logs(progress.spec.job_id, _NOTHING)) is None:
+            raise ServerError("the agent knows of no log, the dashboard does") from None
     yield Close()
 
 
 def file_request(progress: Progress, connect: float) -> TailPlan[Request]:
     """Return how the dashboard's log file is asked for; raise if this Ray gives none that is unaltered."""
     if not progress.files_are_raw:
-        yield from check_raw_files()
-        progress.files_are_raw = True
+        progress.files_are_raw = yield from check_raw_files()
     return log_file(progress.job, connect)
 
 
@@ -61,16 +75,10 @@ def _seeker(progress: Progress, head: Response, start: int) -> Seeker:
     return ByteSeeker(start if head.status == 200 else 0)
 
 
-def _nothing_new() -> TailPlan[None]:
-    """Read a 416 to its end, so that its connection can be used again."""
-    left = 65536
-    while left > 0 and (data := (yield Read())):
-        left -= len(data)
-
-
-def _read(progress: Progress, seeker: Seeker) -> TailPlan[None]:
+def _read(progress: Progress, seeker: Seeker, span: Span) -> TailPlan[None]:
     sought = True
     while data := (yield Read()):
+        span.took(data)
         if not sought:
             yield from progress.feed(data)
         elif (rest := seeker.feed(data)) is not None:

@@ -7,8 +7,8 @@ agent, Ray's own text of the log. Without proof the end of a text tail is no end
 from collections.abc import Iterator
 from typing import Final
 
-from rayjobwatch.ray.api.logs import agent_log, begins_log, is_of_the_source, job_logs, may_ask
-from rayjobwatch.ray.errors import ClientError, RequestTimeoutError, TailEndedError, ThrottledError, UnavailableError
+from rayjobwatch.ray.api.logs import agent_log, is_of_the_source, is_passing, job_logs, may_ask, span_of
+from rayjobwatch.ray.errors import ClientError, ServerError, TailEndedError
 from rayjobwatch.ray.plan import Close, Open, Read, Request, Response
 from rayjobwatch.ray.tail.byte_source import file_request
 from rayjobwatch.ray.tail.cursor import TextCursor
@@ -17,7 +17,6 @@ from rayjobwatch.ray.tail.progress import Progress
 from rayjobwatch.ray.tail.seek import TextSeeker, text_size
 
 CAUSES: Final = "(a byte that is not UTF-8, or a line of more than 4 MiB): use protocol 'auto' or 'http'"
-_PASSING: Final = (UnavailableError, RequestTimeoutError, ThrottledError)
 _QUICK_CONNECT: Final = 2.0
 _LARGEST_TEXT: Final = 16 << 20
 
@@ -41,7 +40,7 @@ def _unread(progress: Progress, connect: float) -> TailPlan[int]:
                 raise
             failure = error
         yield Close()
-    if isinstance(failure, _PASSING):
+    if failure is not None and is_passing(failure):
         raise failure
     job = progress.spec.job_id
     raise TailEndedError(f"the server ended the log tail of {job!r}; nothing tells if that was its end ({failure})")
@@ -60,6 +59,8 @@ def _unread_of_file(progress: Progress, connect: float) -> TailPlan[int]:
 
 def _unread_of_text(progress: Progress) -> TailPlan[int]:
     text = yield from job_logs(progress.spec.job_id, _LARGEST_TEXT)
+    if text is None:
+        raise ServerError(f"Ray's text of the log is larger than {_LARGEST_TEXT} bytes")
     return max(len(text.encode("utf-8", "surrogatepass")) - _read(progress), 0)
 
 
@@ -71,15 +72,18 @@ def _unread_bytes(progress: Progress, request: Request) -> TailPlan[int]:
     """Return how much text the log's bytes hold beyond what the text tail brought."""
     cursor = progress.log.cursor
     head: Response = yield Open(request)
-    follows = begins_log(head, request, 0)
+    span = span_of(head, request, 0)
     seeker = TextSeeker(cursor.text_offset, cursor.anchor if isinstance(cursor, TextCursor) else None)
     rest: bytes | None = None
     size = 0
-    while follows and (data := (yield Read())):
+    while span is not None and (data := (yield Read())):
+        span.took(data)
         if rest is None:
             data = rest = seeker.feed(data)
         size += text_size(data or b"")
     yield Close()
+    if span is not None and span.ended():
+        raise ServerError(f"{request.operation}: the log comes in parts")
     if rest is None:
         size = text_size(seeker.finish())
     return max(size - progress.log.held_size, 0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from rayjobwatch.ray.api.logs import is_of_the_source
 from rayjobwatch.ray.api.records import JobDetails
-from rayjobwatch.ray.errors import ClientError, NotFoundError, RequestTimeoutError
+from rayjobwatch.ray.errors import ClientError, NotFoundError, RequestTimeoutError, TailEndedError
 from rayjobwatch.ray.plan import Wait
 from rayjobwatch.ray.tail.effects import Connected, TailPlan, look_up
 from rayjobwatch.ray.tail.lines import LineAssembler
@@ -14,6 +14,12 @@ from rayjobwatch.ray.tail.spec import Rung, TailSpec
 
 class IdleError(RequestTimeoutError):
     """The log was silent for longer than the caller wants to wait."""
+
+    transient = False
+
+
+class ReplacedError(TailEndedError):
+    """The job's id now belongs to another job, and its log, perhaps, too."""
 
     transient = False
 
@@ -124,7 +130,7 @@ class Progress:
     def look(self) -> TailPlan[None]:
         """Refresh the job's state. A dashboard that does not answer is borne for `reconnect` seconds."""
         try:
-            self.job = yield from look_up(self.spec.job_id)
+            job = yield from look_up(self.spec.job_id)
         except NotFoundError:
             self.gone = True
         except ClientError as error:
@@ -132,5 +138,13 @@ class Progress:
                 raise
             self.dashboard.bear(error, self.clock())
         else:
+            self._check_same(job)
+            self.job = job
             self.dashboard.reset()
         self.looked = self.clock()
+
+    def _check_same(self, job: JobDetails) -> None:
+        """Raise where the id was used again; a job's start never changes, and a record that came back has none."""
+        before, now = self.job.start_time, job.start_time
+        if before is not None and now is not None and before != now:
+            raise ReplacedError(f"job {self.spec.job_id!r} was replaced by another of the same id")

@@ -7,7 +7,7 @@ itself and is quicker; see `follow`.
 from collections.abc import Callable
 from typing import Final
 
-from rayjobwatch.ray.api.logs import check_raw_files, is_of_the_source, may_ask
+from rayjobwatch.ray.api.logs import check_raw_files, is_of_the_source, is_passing, may_ask
 from rayjobwatch.ray.api.records import JobDetails, JobType
 from rayjobwatch.ray.errors import ClientError, JobStateError, RequestTimeoutError, ServerError, UnavailableError
 from rayjobwatch.ray.inputs import AgentFilter
@@ -79,8 +79,8 @@ class LogReading:
         if not self._sources.files_are_raw:
             try:
                 self._sources.files_are_raw = yield from check_raw_files()
-            except ServerError:
-                self.is_readable = False
+            except ServerError as error:
+                self.is_readable = is_passing(error)
                 raise
         self._progress.files_are_raw = True
         yield from read_bytes(self._progress, Rung.FILE, self._progress.spec.timeout)
