@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -94,6 +95,15 @@ async def test_a_content_type_that_is_an_echo_is_not_repeated(fake: FakeDashboar
     fake.add_job("j", LOG)
     fake.on("GET", FILE, faults.answer(200, "x", Content_Type="multipart/sesame"))
     assert "sesame" not in str(await error_of(client.stream_tail_job_logs("j", reconnect=0.1)))
+
+
+@pytest.mark.requirement("E-11")
+async def test_a_refusal_that_repeats_itself_is_soon_fit_to_be_shown(fake: FakeDashboard, client: Caller) -> None:
+    said = json.dumps({"kind": "Status", "apiVersion": "v1", "message": "token" * 12_000})
+    fake.on("GET", "/api/jobs/", faults.answer(403, said))
+    started = time.process_time()
+    assert (await error_of(client.list_jobs())).status_code == 403
+    assert time.process_time() - started < 2.0  # 0.1 s here; once it was 15
 
 
 # 200, and yet not Ray's

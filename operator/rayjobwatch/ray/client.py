@@ -131,7 +131,8 @@ class RayClient(ClientBase):
     ) -> JobStatus:
         """Return the state as soon as it is one of `statuses`, or the job is over; 408 after `timeout_seconds`.
 
-        The job is looked at every `poll` seconds; a dashboard that is away meanwhile is borne.
+        The job is looked at every `poll` seconds; a dashboard that is away meanwhile is borne, and the answer to the
+        last look awaited for a second more.
         """
         plan = jobs.wait_for(job_id, statuses, timeout_seconds, poll, CLOCK)
         return self._runner.run(plan).status
@@ -317,7 +318,8 @@ class RayClient(ClientBase):
         """Add or change one application and leave the others as they are.
 
         config: as under `applications` in a Serve config file; `name` and `import_path` are needed.
-        wait: seconds to wait until it is RUNNING (408); a deployment that fails is a 400 with Serve's reason.
+        wait: seconds to wait until it is RUNNING (408), and a second more for the last answer; without it Serve, which
+        may have to be started, has 60 s to answer. A deployment that fails is a 400 with Serve's reason.
         Serve's API knows only all applications at once: a deployment by somebody else at the same moment can be lost.
         """
         return self._runner.run(serve.deploy_application(config, wait, CLOCK))

@@ -230,10 +230,9 @@ class _Pool(httpcore.AsyncConnectionPool):
         async def handle(request: httpcore.Request) -> httpcore.Response:
             try:
                 return await send(request)
-            except httpcore.ConnectionNotAvailable:  # somebody else uses it
-                raise
-            except BaseException:
-                if not (connection.is_idle() or connection.is_closed()):
+            except BaseException as error:
+                is_anothers = isinstance(error, httpcore.ConnectionNotAvailable)
+                if not (is_anothers or connection.is_idle() or connection.is_closed()):
                     await connection.aclose()
                 raise
 
