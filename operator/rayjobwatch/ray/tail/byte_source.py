@@ -44,15 +44,22 @@ def read_to_end(progress: Progress, rung: Rung, connect: float) -> TailPlan[None
     yield from read_bytes(progress, rung, connect)
     if rung is not Rung.AGENT or not progress.is_empty():
         return
+    if (yield from _is_without_file(progress)) and (yield from job_logs(progress.spec.job_id, _NOTHING)) is None:
+        raise ServerError("the agent knows of no log, the dashboard does")
+    yield Close()
+
+
+def _is_without_file(progress: Progress) -> TailPlan[bool]:
+    """Read the dashboard's file; return whether it has none to give and nothing was read."""
     try:
         yield from read_bytes(progress, Rung.FILE, progress.spec.timeout)
     except ClientError as error:
         if not (progress.is_empty() and is_of_the_source(error)):
             raise
-        yield Close()
-        if (yield from job_logs(progress.spec.job_id, _NOTHING)) is None:
-            raise ServerError("the agent knows of no log, the dashboard does") from None
+    else:
+        return False
     yield Close()
+    return True
 
 
 def file_request(progress: Progress, connect: float) -> TailPlan[Request]:
