@@ -141,7 +141,7 @@ class AsyncRunner:
         """Read the beginning of a refusal's body, as far as it comes soon: its status says the most."""
         body = bytearray()
         try:
-            async with asyncio.timeout(min(REFUSAL_SECONDS, within / 2)):
+            async with asyncio.timeout(min(REFUSAL_SECONDS, within / 4)):
                 async for piece in pieces_of(response):
                     body += piece
                     if len(body) > LARGEST_REFUSAL:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import select
+import time
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
@@ -15,6 +16,9 @@ import httpx
 from rayjobwatch.ray.io.connection import ConnectionSettings, pool_options
 
 _MOST_BUFFERED: Final = 1 << 19
+_FIRST_SHARE: Final = 1 << 14
+_SMALLEST_SHARE: Final = 1 << 12
+_TURN_SECONDS: Final = 0.02
 
 
 class Inbox(asyncio.Protocol):
@@ -72,13 +76,16 @@ class Inbox(asyncio.Protocol):
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
 
-    def take(self) -> bytes | None:
-        """Return the next chunk, b"" at the end, None before anything came."""
+    def take(self, most: int) -> bytes | None:
+        """Return what came next, at most so much, b"" at the end, None before anything came."""
         if not self._chunks:
             if self._error is not None:
                 raise self._error
             return b"" if self._ended else None
         data = self._chunks.popleft()
+        if len(data) > most:
+            self._chunks.appendleft(data[most:])
+            data = data[:most]
         if self._size > _MOST_BUFFERED >= self._size - len(data) and self.transport is not None:
             self.transport.resume_reading()
         self._size -= len(data)
@@ -103,23 +110,42 @@ class AsyncTrackedStream(httpcore.AsyncNetworkStream):
         self._inbox = inbox
         self._transport = transport
         self._backend = backend
+        self._share = _FIRST_SHARE
+        self._handed: float | None = None
         backend.streams.add(self)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
         """Read what is there, or wait for it; asyncio's chunks (256 KiB at most) are not cut to `max_bytes`."""
+        await self._give_way()
         try:
-            if (data := self._inbox.take()) is None:
+            if (data := self._inbox.take(self._share)) is None:
                 async with asyncio.timeout(timeout):
                     await self._inbox.filled()
-                data = self._inbox.take()
+                data = self._inbox.take(self._share)
         except TimeoutError:
             raise httpcore.ReadTimeout from None
         except OSError as error:
             raise httpcore.ReadError from error
+        self._handed = time.monotonic()
         return data or b""
+
+    async def _give_way(self) -> None:
+        """Let others run where what was read last took long, and read less at a time then.
+
+        A few bytes that a server sends may be much work (10,000 chunks, pings or heads of answers in 64 KiB), and what
+        is there already is read without a pause.
+        """
+        if self._handed is None:
+            return
+        if time.monotonic() - self._handed > _TURN_SECONDS:
+            self._share = max(self._share // 4, _SMALLEST_SHARE)
+            await asyncio.sleep(0)
+        else:
+            self._share = min(self._share * 2, _MOST_BUFFERED)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Write all of `buffer`."""
+        self._handed = None
         try:
             self._transport.write(buffer)
             if not self._inbox.writable:

@@ -23,7 +23,7 @@ CONNECTIONS_OF_A_TAIL: Final = 3
 READING_CONNECTIONS: Final = 8
 # What a server says beside the status of a refusal: no more of it is wanted, and no longer waited for.
 LARGEST_REFUSAL: Final = 1 << 20
-REFUSAL_SECONDS: Final = 2.0
+REFUSAL_SECONDS: Final = 1.0
 USER_AGENT: Final = "rayjobwatch"
 _REMEMBERED_REQUESTS: Final = 4
 Verify = bool | str | ssl.SSLContext
