@@ -353,3 +353,14 @@ async def test_rays_text_of_a_log_is_measured_as_the_log_and_not_as_json(fake: F
     assert await client.get_job_logs("j", max_bytes=len(log)) == log.decode()
     assert isinstance(await error_of(client.get_job_logs("j", max_bytes=len(log) - 1)), StreamLimitError)
     assert isinstance(await error_of(client.get_job_logs("j", max_bytes=10)), StreamLimitError)
+
+
+@pytest.mark.requirement("S-01", "S-02")
+async def test_a_log_that_is_not_there_yet_is_waited_for(fake: FakeDashboard, client: Caller) -> None:
+    job = fake.add_job("j", LOG, "RUNNING", agent=True)
+    fake.once("GET", AGENT, faults.answer(404, "404: Not Found"))
+    fake.once("GET", FILE, faults.answer(500, "no such file"))
+    tail = await client.stream_tail_job_logs("j")
+    assert await take(tail, 30) == LINES
+    job.finish()
+    assert await tail.drain() == []

@@ -61,8 +61,7 @@ def get_job_logs(job_id: str, max_bytes: int | None, agents: AgentFilter | None,
         raise failure
     text = yield from job_logs(job_id, max_bytes)
     if text is None:
-        assert max_bytes is not None  # noqa: S101
-        raise _too_large(job_id, max_bytes, max_bytes)
+        raise _too_large(job_id, max_bytes or _LARGEST_LOG, 0)
     return text
 
 

@@ -41,6 +41,7 @@ class ConnectionSettings:
     proxy: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    spellings: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(
@@ -56,6 +57,7 @@ class ConnectionSettings:
         connect_to: tuple[str, int] | None,
     ) -> "ConnectionSettings":
         """Check what the caller gave; 400 for what is wrong."""
+        own_token, own_headers = check_token(token), _checked(headers or {})
         return cls(
             base_url=check_url(base_url),
             timeout=timeout_of(timeout),
@@ -63,8 +65,9 @@ class ConnectionSettings:
             connect_to=check_place(connect_to),
             tls=tls_context(verify) if verify is not True or base_url.startswith("https") else None,
             proxy=None if proxy is None else check_url(proxy, "proxy"),
-            token=check_token(token),
-            headers=_checked(headers or {}),
+            token=own_token,
+            headers=own_headers,
+            spellings=_spellings_of(own_token, *(value for _, value in own_headers)),
         )
 
     def url(self, request: Request) -> str:
@@ -90,9 +93,8 @@ class ConnectionSettings:
 
     def scrubbed(self, body: bytes) -> bytes:
         """Return the body of a refusal without what we sent, for a server may echo it."""
-        for secret in (self.token, *(value for _, value in self.headers)):
-            for form in _forms_of(secret) if secret else ():
-                body = body.replace(form.encode(), b"***")
+        for spelling in self.spellings:
+            body = body.replace(spelling, b"***")
         return body
 
     def limits_of(self, request: Request) -> dict[str, float]:
@@ -156,7 +158,11 @@ def tls_context(verify: Verify) -> ssl.SSLContext:
     raise InvalidInputError("verify must be True, False, the path of a CA file, or an ssl.SSLContext")
 
 
-def _forms_of(secret: str) -> set[str]:
+def _spellings_of(*secrets: str | None) -> tuple[bytes, ...]:
+    return tuple(spelling.encode() for secret in secrets if secret for spelling in _spelled(secret))
+
+
+def _spelled(secret: str) -> set[str]:
     """Return how a server may spell what it was sent: as it came, in JSON (of several writers), HTML and URLs."""
     said = json.dumps(secret)[1:-1]
     careful = said

@@ -27,7 +27,7 @@ from enum import StrEnum
 
 from rayjobwatch.ray.api.logs import may_ask
 from rayjobwatch.ray.api.records import JobStatus
-from rayjobwatch.ray.errors import ClientError, NotFoundError, TailEndedError
+from rayjobwatch.ray.errors import ClientError, TailEndedError
 from rayjobwatch.ray.tail.progress import Progress
 from rayjobwatch.ray.tail.spec import Rung
 
@@ -70,7 +70,7 @@ class Ladder:
         """Say what follows a failure of `rung`; raise it if nothing does."""
         progress = self._progress
         progress.strikes[rung] += 1
-        self._is_young = self._is_young or (rung is Rung.AGENT and isinstance(error, NotFoundError))
+        self._is_young = self._is_young or (rung is Rung.AGENT and error.status_code == 404)
         if rung not in progress.worked or progress.strikes[rung] > 1:
             self._given_up.add(rung)
         stuck, cut = self.best() in self._given_up, self._is_cut(error)
