@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from rayjobwatch.model.cause import words
 from rayjobwatch.model.cause.find import findings_of
 from rayjobwatch.model.cause.finding import Finding, Role
 from rayjobwatch.model.cause.jsonlines import said_by
+from rayjobwatch.model.cause.launchers import Root, root_of
 from rayjobwatch.model.cause.streams import Stream, streams_of
 from rayjobwatch.model.cause.window import Numbered
 
@@ -25,7 +26,8 @@ _SECONDARY = re.compile(
     r"|DistNetworkError|NCCL|Gloo|SIGTERM|SignalException|heartbeat|timed? ?out waiting|barrier|ConnectionResetError"
 )
 _NO_ENDS = (Role.REPORT, Role.IGNORED)
-_ROOT_RANK = re.compile(r"\s*rank\s*:\s*(\d+)\b")
+# A signal's name alone, which Python or a shell prints after what the program said of it.
+_ONLY_SIGNAL = re.compile(r"(?:Aborted|Bus error|Segmentation fault|Illegal instruction)(?: \(core dumped\))?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Evidence:
 
     findings: tuple[Finding, ...]
     plain: tuple[Numbered, ...]
-    root_rank: str = ""
+    root: Root
 
     def after(self, finding: Finding) -> list[str]:
         """Return what the driver said after the finding, without noise."""
@@ -47,7 +49,7 @@ def evidence_of(lines: Sequence[Numbered], *, is_cut: bool) -> Evidence:
     found = chain.from_iterable(findings_of(stream, is_cut=is_cut) for stream in streams.values())
     findings = tuple(sorted(found, key=lambda one: one.first))
     driver = streams[""]
-    return Evidence(findings, tuple(_plain(driver, findings)), _root_rank(driver))
+    return Evidence(findings, tuple(_plain(driver, findings)), root_of(driver.lines))
 
 
 def _plain(driver: Stream, findings: Sequence[Finding]) -> list[Numbered]:
@@ -61,14 +63,6 @@ def _plain(driver: Stream, findings: Sequence[Finding]) -> list[Numbered]:
     return [(number, line) for number, line in pairs if number not in inside and line.strip()]
 
 
-def _root_rank(driver: Stream) -> str:
-    at = next(
-        (i for i, line in enumerate(driver.lines) if line.startswith("Root Cause (first observed failure)")), None
-    )
-    near = driver.lines[at : at + 8] if at is not None else []
-    return next((found[1] for line in near if (found := _ROOT_RANK.match(line))), "")
-
-
 def choose(evidence: Evidence, exit_code: int | None, entrypoint: str) -> Finding | None:
     """Return the finding that is the cause; None when it is the last line or the exit code alone that tells."""
     signal = signal_of(exit_code)
@@ -79,7 +73,7 @@ def choose(evidence: Evidence, exit_code: int | None, entrypoint: str) -> Findin
     # What a thread or an unread task says as the program ends may stand after what ended it.
     for finding in sorted(mine, key=lambda one: one.role is Role.SIDE):
         if _stands(finding, evidence, exit_code, one_program=one_program):
-            return _inner(finding, evidence) if finding.wrapper else finding
+            return _opened(finding, evidence) if finding.wrapper else finding
     return _of_ranks(evidence) or _report(evidence)
 
 
@@ -97,11 +91,19 @@ def _of_signal(evidence: Evidence, signal: int) -> Finding | None:
         return None
     last = mine[-1]
     if last.role is Role.CRASH and signal in _ABORTING:
-        return last
+        return _telling(mine)
     if evidence.after(last):
         return None
     interrupted = signal == _INTERRUPT and last.type == "KeyboardInterrupt"
     return last if interrupted or (signal in _ABORTING and last.role is Role.UNCAUGHT) else None
+
+
+def _telling(crashes: Sequence[Finding]) -> Finding:
+    """Return the last crash; what was said just before it, where it only names the signal."""
+    *earlier, last = crashes
+    if earlier and earlier[-1].role is Role.CRASH and _ONLY_SIGNAL.match(last.message):
+        return replace(earlier[-1], location=earlier[-1].location or last.location)
+    return last
 
 
 def _stands(finding: Finding, evidence: Evidence, exit_code: int | None, *, one_program: bool) -> bool:
@@ -124,20 +126,28 @@ def _stands(finding: Finding, evidence: Evidence, exit_code: int | None, *, one_
     return tidied or len(after) <= _CLOSE_TO_END
 
 
-def _inner(wrapper: Finding, evidence: Evidence) -> Finding:
-    """Return what a launcher's exception stands for: the failure that its child printed just before."""
-    before = [
-        one
-        for one in evidence.findings
-        if one.last < wrapper.first and one.role not in _NO_ENDS and not one.stream.startswith("(")
-    ]
+def _opened(wrapper: Finding, evidence: Evidence) -> Finding:
+    """Return what a launcher's exception stands for, at least what the launcher tells of it."""
+    inner = _inner(wrapper, evidence)
+    if inner:
+        return replace(inner, location=inner.location or wrapper.location)
+    said = ": ".join(part for part in (wrapper.message, evidence.root.said) if part)
+    return replace(wrapper, message=said)
+
+
+def _inner(wrapper: Finding, evidence: Evidence) -> Finding | None:
+    """Return the failure that a launcher's child printed just before; of an application, what Serve printed."""
+    before = [one for one in evidence.findings if one.last < wrapper.first and one.role not in _NO_ENDS]
+    if wrapper.message.startswith("Deploying application"):
+        return next((one for one in reversed(before) if one.stream.startswith("(Serve")), None)
+    before = [one for one in before if not one.stream.startswith("(")]
     ranks = [one for one in before if one.stream]
     if ranks:
-        return _first_rank(ranks, evidence.root_rank)
+        return _first_rank(ranks, evidence.root.rank)
     nearest = before[-1] if before else None
     if nearest and not any(words.goes_on(line) for line in _between(evidence, nearest, wrapper)):
         return nearest
-    return wrapper
+    return None
 
 
 def _between(evidence: Evidence, first: Finding, second: Finding) -> list[str]:
@@ -146,7 +156,7 @@ def _between(evidence: Evidence, first: Finding, second: Finding) -> list[str]:
 
 def _of_ranks(evidence: Evidence) -> Finding | None:
     ranks = [one for one in evidence.findings if one.stream.startswith("[") and one.role is not Role.REPORT]
-    return _first_rank(ranks, evidence.root_rank) if ranks else None
+    return _first_rank(ranks, evidence.root.rank) if ranks else None
 
 
 def _first_rank(ranks: Sequence[Finding], root: str) -> Finding:
@@ -174,13 +184,16 @@ def last_words(evidence: Evidence) -> str:
     plain = [line for _, line in evidence.plain if not words.is_noise(line)][-_LAST_WORDS:]
     telling = (i for i in reversed(range(len(plain))) if words.gives_up(plain[i]) or not words.cleans_up(plain[i]))
     at = next(telling, len(plain) - 1)
-    line = _with_head(plain[: at + 1]) if plain else ""
+    if plain and words.is_detail(plain[at]):
+        at = next((i for i in reversed(range(at)) if words.is_error(plain[i])), at)
+    line = _with_head(plain, at) if plain else words.said_by_npm([line for _, line in evidence.plain])
     return said_by(line) or line.strip("│╭╰─╮╯ ") or line
 
 
-def _with_head(lines: Sequence[str]) -> str:
-    """Return the last line; of a list below a line that ends in a colon, that line with the list's first."""
-    head = next((i for i in reversed(range(len(lines))) if not lines[i][:1].isspace()), len(lines) - 1)
-    if head < len(lines) - 1 and lines[head].endswith(":"):
-        return f"{lines[head]} {lines[head + 1].strip()}"
-    return lines[-1]
+def _with_head(lines: Sequence[str], at: int) -> str:
+    """Return the line at `at`; of a list or of details, the line above them with their first."""
+    head = next((i for i in range(at, -1, -1) if not lines[i][:1].isspace()), at)
+    announces = lines[head].endswith(":")
+    if head + 1 < len(lines) and lines[head + 1][:1].isspace() and (announces or head < at):
+        return f"{lines[head]}{'' if announces else ':'} {lines[head + 1].strip()}"
+    return lines[at]

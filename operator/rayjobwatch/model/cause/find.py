@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from rayjobwatch.model.cause.finding import Finding, Role
+from rayjobwatch.model.cause.finding import Finding, Role, Words
 from rayjobwatch.model.cause.frames import frame_of
 from rayjobwatch.model.cause.groups import is_group
 from rayjobwatch.model.cause.jsonlines import read_json
-from rayjobwatch.model.cause.native import Words, read_native
+from rayjobwatch.model.cause.languages import LANGUAGES
+from rayjobwatch.model.cause.native import CRASHES
 from rayjobwatch.model.cause.python import HEADER, Chain, read_chain
+from rayjobwatch.model.cause.shells import SHELLS
 from rayjobwatch.model.cause.streams import Stream
 from rayjobwatch.model.cause.styles import Styled, read_ipython, read_pytest, read_rich
 
@@ -20,6 +22,7 @@ _SIDE = re.compile(
 MOST_LINES = 5000
 _STACK = re.compile(r"(?:Call stack|Stack \(most recent call last\)):$")
 _TASK_ERROR = re.compile(r"(?:ray\.exceptions\.)?RayTaskError\((.+)\)$")
+_READERS = (*LANGUAGES, *CRASHES, *SHELLS)
 _MARKS = ("race", "File ", "rror", "xcept", "panic", "line ", "terminate", "___", "Assert", "ault", "()", "***", ": ")
 
 
@@ -52,7 +55,7 @@ def _read(lines: Sequence[str], at: int, *, is_cut: bool) -> tuple[Finding | Non
         return _of_styled(styled, _lead(lines, at)), styled.end
     if HEADER in line or is_group(line) or frame_of(line):
         return _read_python(lines, at, is_cut=is_cut)
-    words = read_native(lines, at)
+    words = next((found for reader in _READERS if (found := reader(lines, at))), None)
     return (_of_words(words), words.end) if words else None
 
 

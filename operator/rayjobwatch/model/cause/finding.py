@@ -32,3 +32,14 @@ class Finding:
     lead: str = ""
     stream: str = ""
     wrapper: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a program that is not Python said as it ended. An empty `type`: the exit code or signal is the type."""
+
+    role: Role
+    type: str
+    message: str
+    location: str
+    end: int

@@ -25,7 +25,7 @@ class Frame:
     @property
     def location(self) -> str:
         """`train.py:88`."""
-        return f"{self.path.replace(chr(92), '/').rsplit('/', 1)[-1]}:{self.line}"
+        return f"{base_of(self.path)}:{self.line}"
 
     @property
     def is_users(self) -> bool:
@@ -36,6 +36,11 @@ class Frame:
     def is_outermost(self) -> bool:
         """Whether nothing of Python's is above the frame: what comes through it has ended the program."""
         return self.function in ("<module>", "_run_module_as_main", "<cell line>") or bool(_PROGRAM.search(self.path))
+
+
+def base_of(path: str) -> str:
+    """Return the file's name of a path, of Windows too."""
+    return path.replace(chr(92), "/").rsplit("/", 1)[-1]
 
 
 def frame_of(text: str) -> Frame | None:

@@ -4,13 +4,14 @@ import json
 import re
 from typing import Any
 
-from rayjobwatch.model.cause.frames import Frame, location_of
+from rayjobwatch.model.cause.frames import Frame, frame_of, location_of
 from rayjobwatch.model.cause.python import HEADER, read_chain
 from rayjobwatch.model.cause.styles import NAME, Styled
 
 _MESSAGES = ("message", "msg", "event", "text", "error", "err", "reason")
 _ESCAPED = re.compile(r'Traceback \(most recent call last\):(?:\\n|\n)(?:[^"\\]|\\.)*')
 _LOGFMT = re.compile(r'\b(?:level|lvl|severity)="?\w+"? .{0,500}?\b(?:msg|message|error|err)="((?:[^"\\]|\\.)+)"')
+_STACKS = ("stack_trace", "stacktrace", "traceback", "stack", "exc_traceback")
 MAX_DEPTH = 5
 
 
@@ -49,7 +50,10 @@ def _named(record: Any, at: int) -> Styled | None:
 def _place(fields: dict[str, Any]) -> str:
     trace = fields.get("stacktrace")
     frames = fields.get("frames") or (trace.get("frames") if isinstance(trace, dict) else None)
-    return location_of([frame for one in frames if (frame := _frame(one))]) if isinstance(frames, list) else ""
+    if isinstance(frames, list):
+        return location_of([frame for one in frames if (frame := _frame(one))])
+    text = next((text for key in _STACKS if isinstance(text := fields.get(key), str)), "")
+    return location_of([frame for line in text.splitlines() if (frame := frame_of(line))])
 
 
 def _frame(fields: Any) -> Frame | None:

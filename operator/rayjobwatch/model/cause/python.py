@@ -8,6 +8,7 @@ from rayjobwatch.model.cause.frames import Frame, frame_of, location_of
 from rayjobwatch.model.cause.groups import first_member, group_end, is_group, own_lines
 
 HEADER = "Traceback (most recent call last):"
+_IPYTHON_HEADER = " Traceback (most recent call last)"
 _NAME = r"[^\W\d]\w*"
 _RAISED = re.compile(rf"((?:{_NAME}\.|<locals>\.)*{_NAME})(\([\w.<>]{{0,200}}\))?(?::(?: (.*)|\s*)?)?$")
 _TASK = re.compile(r"ray::\S.{0,500}\(pid=\d|.*The actor died because of an error raised in its creation task")
@@ -23,6 +24,11 @@ _WRAPPERS = {
     "ControllerError", "UserCodeException", "_RemoteTraceback", "RemoteTraceback", "ProcessRaisedException",
     "ProcessExitedException", "CellExecutionError", "PapermillExecutionError",
 }  # fmt: skip
+_WRAPPING = re.compile(
+    r"Horovod detected that one or more processes|Engine core initialization failed"
+    r"|Deploying application .{1,200} failed"
+    r"|(?i:see (?:the )?(?:root cause|stack ?trace|traceback|errors?|logs?) above)"
+)
 _LOOK_AHEAD = 80
 _PATIENCE = 60
 _NEAR = 8
@@ -40,7 +46,7 @@ class Raised:
     @property
     def is_wrapper(self) -> bool:
         """Whether it only passes on another failure."""
-        return self.type.rsplit(".", 1)[-1] in _WRAPPERS
+        return self.type.rsplit(".", 1)[-1] in _WRAPPERS or bool(_WRAPPING.search(self.message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,9 @@ class Chain:
         """Where it was raised: a process pool re-raises what its worker printed before."""
         cause = self.cause
         same = [one for one in self.raised if (one.type, one.message) == (cause.type, cause.message)]
-        places = (location_of(one.frames) for one in same)
-        own = next((place for place in places if place), "")
-        return own or location_of(self.outer)
+        places = [location_of(frames) for frames in (*(one.frames for one in same), self.outer)]
+        named = (place for place in places if place and not place.startswith("<"))
+        return next(named, "") or next((place for place in places if place), "")
 
     @property
     def is_uncaught(self) -> bool:
@@ -76,9 +82,14 @@ class Chain:
         return bool(self.outer) and self.outer[0].is_outermost
 
 
+def is_ipythons(line: str) -> bool:
+    """Whether IPython begins a traceback with this line: the exception's type, blanks, and a header without a colon."""
+    return line.endswith(_IPYTHON_HEADER) and not line.startswith("Traceback")
+
+
 def begins(line: str) -> bool:
     """Whether a traceback may begin at this line: with its header, a box of a group, or at once with a frame."""
-    return line.endswith(HEADER) or is_group(line) or frame_of(line) is not None
+    return line.endswith(HEADER) or is_group(line) or is_ipythons(line) or frame_of(line) is not None
 
 
 def read_chain(lines: Sequence[str], at: int) -> Chain | None:
@@ -221,12 +232,25 @@ def _message(lines: Sequence[str], at: int, first: str) -> tuple[str, int]:
     if end < len(lines) and lines[end].startswith(": "):  # py4j puts Java's exception there
         return f"{first}{lines[end].rstrip()}"[:MAX_MESSAGE], end + 1
     announces = first.endswith(":")
+    if not first and lines[at].endswith(":"):
+        return _below(lines, end)
     while end < len(lines) and end < at + _LOOK_AHEAD and _belongs(lines[end], announces=announces):
         end += 1
     if not first or announces:
         told = (line.strip() for line in lines[at + 1 : end] if any(char.isalnum() for char in line))
         first = f"{first} {next(told, '')}".strip()
     return first[:MAX_MESSAGE], end
+
+
+def _below(lines: Sequence[str], at: int) -> tuple[str, int]:
+    """Return the first line that says something of a message that begins with line ends, and the index after it."""
+    for end in range(at, min(len(lines), at + _NEAR)):
+        line = lines[end]
+        if not _belongs(line, announces=True):
+            break
+        if any(char.isalnum() for char in line):
+            return line.strip()[:MAX_MESSAGE], end + 1
+    return "", at
 
 
 def _belongs(line: str, *, announces: bool) -> bool:

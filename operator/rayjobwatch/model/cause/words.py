@@ -1,13 +1,20 @@
 """What the words of a log line tell of its role beside an exception."""
 
 import re
+from collections.abc import Sequence
 
 _LEVEL = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|WARN(?:ING)?|EXCEPTION|error|critical|fatal|warn(?:ing)?|Error)\b")
 _GOES_ON = re.compile(
     r"(?i)\b(?:continu(?:e|es|ing)|retry\w*|retries|skipp?(?:ed|ing)|ignor(?:ed|ing)|resum(?:ed|ing)|recover(?:ed|ing)"
     r"|fall\w*[ -]?back|proceed\w*|anyway|go(?:ing|es)? on|carry\w* on|mov(?:e|ing) on|handled|try(?:ing)? again"
     r"|attempt \d+|degraded|best[- ]effort|non-?fatal|not fatal)\b"
-    r"|^.{0,40}\bwithout\b.{0,30}$|\b(?:step|epoch|iter(?:ation)?|batch|round|trial|shard|phase)\b[ :=#]{0,4}\d"
+    r"|^.{0,40}\bwithout\b.{0,30}$"
+)
+_COUNTS = re.compile(r"(?i)\b(?:step|epoch|iter(?:ation)?|batch|round|trial|shard|phase)\b[ :=#]{0,4}\d")
+# A note to an exception, or the tidying of what is numbered.
+_NO_PROGRESS = re.compile(
+    r"(?i)^\s*(?:while|when|during|from|in|for|at) "
+    r"|\b(?:clos|releas|flush|remov|delet|disconnect|unlock|tear|clean)\w*\b"
 )
 # Words that a message may hold as well; beside a logged exception they tell that it was expected.
 _MAY_GO_ON = re.compile(
@@ -15,7 +22,8 @@ _MAY_GO_ON = re.compile(
 )
 _GIVES_UP = re.compile(
     r"(?i)giv(?:e|es|en|ing) up|\babort|\bexit|\bfatal|\bterminat|\bshut|\bquit|unrecover|can(?:no|')t continue"
-    r"|\bstopp(?:ed|ing)|\bcritical|no more (?:retries|attempts)|\bfail(?:ed|ing|ure)?\s*(?:with|[:!.]?\s*$)"
+    r"|\bstopp(?:ed|ing)|\bleaving\b|\bas failed\b|\bcritical|no more (?:retries|attempts)"
+    r"|\bfail(?:ed|ing|ure)?\s*(?:with|[:!.]?\s*$)"
     r"|status=fail|\bended with|\breturn(?:ed)? code|\b(?:job|run|training|pipeline|stage|main)\b.{0,30}\bfailed"
 )
 _CLEANS_UP = re.compile(
@@ -25,13 +33,15 @@ _CLEANS_UP = re.compile(
 )
 # Lines that stand after a cause and are nobody's last words.
 _NOISE = re.compile(
-    r"^(?:make(?:\[\d+\])?: \*\*\*|exit status \d|Aborted\b|Killed\b|Terminated\b|Segmentation fault|Bus error|Trace/"
-    r"|\[\d+\][+-]?\s+(?:Exit|Done|Killed)|npm (?:ERR!|error)|real\t|user\t|sys\t|\s*$|Node\.js v|core dumped"
+    r"^(?:make(?:\[\d+\])?: \*\*\* \[|exit status \d|Aborted\b|Killed\b|Terminated\b|Segmentation fault|Bus error"
+    r"|Trace/|\[\d+\][+-]?\s+(?:Exit|Done|Killed)|npm (?:ERR!|error)|real\t|user\t|sys\t|\s*$|Node\.js v|core dumped"
     r"|srun: |slurmstepd: |error: Recipe |\*\*\* SIG|ERROR conda\.cli|Command exited with|[=*#~+_. -]{4,}$"
     r"|[WIE]\d{4} [\d:.]+ .{0,80}(?:api|multiprocessing)\.py:|Root Cause|Extension modules:|\+ "
     r"|wandb: |Set the environment variable HYDRA_FULL|Error executing job with|During handling|[│╭╰─╮╯|]+\s*$"
     r"|An exception has occurred, use|To exit: use|Primary job |a non-zero exit code|\s*at (?:node:|java\.)"
-    r"|\s+@ +0x|\S+\.so[\d.]*\(|[\w/.-]+\(\+0x|If you (?:suspect|are)|For more information|Use --help|Try '"
+    r"|\s+@ +0x|\S+\.so[\d.]*\(|[\w/.-]+\(\+0x|If you (?:suspect|are)"
+    r"|For (?:more|detailed) information|Use --help|Pass --help|Try ['`]"
+    r"|[Uu]sage: |Execution halted|Calls: |tar(?: \(child\))?: (?:Child returned|Error is not recoverable)"
     r"|Ran \d+ tests? in|FAILED \(|Exception ignored |Exception in thread |Task exception was never|future: <Task"
     r"|\s*\d* \| |\S+: note: )"
     r"|^\d{4}-\d\d-\d\d [\d:,.]+\s+(?:INFO|WARNING|ERROR|ERR|WARN)\s+[\w.]+:\d+ -- "
@@ -39,6 +49,16 @@ _NOISE = re.compile(
     r"|^\S+:\d+: \w*Warning: |^  warnings\.warn|^sys:1: |^(?:Current thread|Thread) 0x|^Tip: |^hint: |^note: "
     r"|^(?:Running entrypoint for job|Job supervisor|View a detailed)|resource_tracker|^subprocess\.CalledProcessError"
 )
+_ERROR = re.compile(
+    r"\b(?:ERROR|CRITICAL|FATAL|PANIC|SEVERE)\b|^(?:[\w./-]+: )?(?:[Ee]rror|fatal)\b|^[A-Z]\w*(?:Error|Exception): "
+    r"|\b(?:level|lvl|severity)=\"?(?:error|fatal|critical|panic)"
+    r"|\"(?:level\w*|severity|log\.level)\": ?\"(?i:error|fatal|crit)"
+)
+_INFORMS = re.compile(
+    r"\b(?:INFO|DEBUG|NOTICE|TRACE)\b|\b(?:level|lvl|severity)=\"?(?:info|debug|trace)|^[I]\d{4} [\d:.]+"
+    r"|\"(?:level\w*|severity|log\.level)\": ?\"(?i:info|debug|trace)"
+)
+_NPM = re.compile(r"npm (?:ERR!|error) (?:[a-z]\w* )?([A-Z](?! complete log).{10,})$")
 _ENTRYPOINT = re.compile(r"^\s*(?:\w+=\S+\s+)*(?:\S*/)?python[\d.]*\s[^;&|`]*$")
 
 
@@ -49,12 +69,14 @@ def is_logged_at_level(line: str) -> bool:
 
 def goes_on(line: str) -> bool:
     """Whether the line says that the program went on."""
-    return bool(_GOES_ON.search(line)) and not gives_up(line)
+    if gives_up(line):
+        return False
+    return bool(_GOES_ON.search(line) or (_COUNTS.search(line) and not _NO_PROGRESS.search(line)))
 
 
 def may_go_on(line: str) -> bool:
     """Whether the line, which was logged beside an exception, says that the program went on."""
-    return bool(_GOES_ON.search(line) or _MAY_GO_ON.search(line)) and not gives_up(line)
+    return goes_on(line) or (bool(_MAY_GO_ON.search(line)) and not gives_up(line))
 
 
 def gives_up(line: str) -> bool:
@@ -75,3 +97,18 @@ def is_noise(line: str) -> bool:
 def is_one_program(entrypoint: str) -> bool:
     """Whether the entrypoint is one Python program, so that its uncaught exception ends the log."""
     return bool(_ENTRYPOINT.match(entrypoint))
+
+
+def is_error(line: str) -> bool:
+    """Whether the line tells an error, by its level or its first word."""
+    return bool(_ERROR.search(line)) and not goes_on(line)
+
+
+def is_detail(line: str) -> bool:
+    """Whether the line only adds to what was said: it is indented, or logged at a level below an error's."""
+    return line[:1].isspace() or bool(_INFORMS.search(line))
+
+
+def said_by_npm(lines: Sequence[str]) -> str:
+    """Return npm's own sentence on what went wrong; empty where there is none."""
+    return next((found[1] for line in lines if (found := _NPM.match(line))), "")

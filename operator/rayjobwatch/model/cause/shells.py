@@ -1,0 +1,41 @@
+"""Reports of shells, compilers and interpreters, which name a file and a line."""
+
+import re
+from collections.abc import Sequence
+
+from rayjobwatch.model.cause.finding import Role, Words
+from rayjobwatch.model.cause.frames import base_of
+
+_CHILD = re.compile(
+    r"\S{1,200}?: line \d+: +\d+ ((?:Segmentation fault|Aborted|Killed|Bus error|Illegal instruction|Floating point"
+    r"|Trace/breakpoint|Terminated)[\w ]*?(?: \(core dumped\))?)(?: {2,}.*)?$"
+)
+_NO_SOURCE = re.compile(r"SyntaxError: (.+ in file (\S.*?) on line (\d+).*)$")
+_SHELL = re.compile(r"(\S{1,200}?): line (\d+): (.+)$")
+_DASH = re.compile(r"(\S{1,200}?): (\d+): (.+)$")
+_COMPILER = re.compile(r"(\S{1,200}?):(\d+):(?:\d+:)? (?:fatal )?error: (.+)$")
+_DIED = re.compile(r"(.+?) at (\S+) line (\d+)\.$")
+_SHELL_NAMES = {"sh", "bash", "dash", "zsh", "ksh", "environment"}
+
+
+def _shell(lines: Sequence[str], at: int) -> Words | None:
+    line = lines[at]
+    if found := _CHILD.match(line):
+        return Words(Role.REPORT, "", found[1], "", at + 1)
+    if found := _SHELL.match(line) or _DASH.match(line):
+        script = base_of(found[1])
+        place = "" if script in _SHELL_NAMES else f"{script}:{found[2]}"
+        return Words(Role.REPORT, "", found[3], place, at + 1)
+    if found := _COMPILER.match(line):
+        return Words(Role.REPORT, "", found[3], f"{base_of(found[1])}:{found[2]}", at + 1)
+    found = _DIED.match(line)
+    return Words(Role.REPORT, "", found[1], f"{base_of(found[2])}:{found[3]}", at + 1) if found else None
+
+
+def _no_source(lines: Sequence[str], at: int) -> Words | None:
+    """Read Python's word on a file in another encoding, which has no traceback."""
+    found = _NO_SOURCE.match(lines[at])
+    return Words(Role.UNCAUGHT, "SyntaxError", found[1], f"{base_of(found[2])}:{found[3]}", at + 1) if found else None
+
+
+SHELLS = (_no_source, _shell)
