@@ -121,9 +121,13 @@ def _stands(finding: Finding, evidence: Evidence, exit_code: int | None, *, one_
         return tidied and not went_on and len(after) <= _FEW
     if finding.role is Role.SIDE:
         return False
-    if one_program and exit_code not in (None, 1):
+    if exit_code not in (None, 1) and (one_program or (finding.exit_code == 1 and _untidy(after) >= _FEW)):
         return tidied
     return tidied or len(after) <= _CLOSE_TO_END
+
+
+def _untidy(lines: Sequence[str]) -> int:
+    return sum(not words.cleans_up(line) and not words.gives_up(line) for line in lines)
 
 
 def _opened(wrapper: Finding, evidence: Evidence) -> Finding:
@@ -186,7 +190,7 @@ def last_words(evidence: Evidence) -> str:
     at = next(telling, len(plain) - 1)
     if plain and words.is_detail(plain[at]):
         at = next((i for i in reversed(range(at)) if words.is_error(plain[i])), at)
-    line = _with_head(plain, at) if plain else words.said_by_npm([line for _, line in evidence.plain])
+    line = _with_head(plain, at) if plain else words.said_by_tool([line for _, line in evidence.plain])
     return said_by(line) or line.strip("│╭╰─╮╯ ") or line
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rayjobwatch.model.cause.finding import Finding, Role, Words
 from rayjobwatch.model.cause.frames import frame_of
@@ -56,7 +57,7 @@ def _read(lines: Sequence[str], at: int, *, is_cut: bool) -> tuple[Finding | Non
     if HEADER in line or is_group(line) or frame_of(line):
         return _read_python(lines, at, is_cut=is_cut)
     words = next((found for reader in _READERS if (found := reader(lines, at))), None)
-    return (_of_words(words), words.end) if words else None
+    return (_of_words(words, _lead(lines, at)), words.end) if words else None
 
 
 def _read_python(lines: Sequence[str], at: int, *, is_cut: bool) -> tuple[Finding | None, int] | None:
@@ -123,7 +124,9 @@ def _of_chain(chain: Chain, lead: str, *, headless: bool) -> Finding:
     role = Role.UNCAUGHT if chain.is_uncaught or headless else Role.CAUGHT
     inner = _TASK_ERROR.match(cause.type)
     kind = inner[1] if inner else cause.type
-    return Finding(_role(role, lead), kind, cause.message, chain.location, 0, 0, lead, wrapper=cause.is_wrapper)
+    return Finding(
+        _role(role, lead), kind, cause.message, chain.location, 0, 0, lead, wrapper=cause.is_wrapper, exit_code=1
+    )
 
 
 def _of_styled(styled: Styled, lead: str) -> Finding:
@@ -131,8 +134,9 @@ def _of_styled(styled: Styled, lead: str) -> Finding:
     return Finding(_role(role, lead), styled.type, styled.message, styled.location, 0, 0, lead)
 
 
-def _of_words(words: Words) -> Finding:
-    return Finding(words.role, words.type, words.message, words.location, 0, 0)
+def _of_words(words: Words, lead: str) -> Finding:
+    logged_by = lead if words.role is Role.CAUGHT else ""
+    return Finding(words.role, words.type, words.message, words.location, 0, 0, logged_by)
 
 
 def _role(role: Role, lead: str) -> Role:
@@ -142,7 +146,5 @@ def _role(role: Role, lead: str) -> Role:
 
 
 def _placed(found: Finding, stream: Stream, at: int, end: int) -> Finding:
-    return Finding(
-        found.role, found.type, found.message, found.location, stream.numbers[at],
-        stream.numbers[min(end, len(stream.numbers)) - 1], found.lead, stream.name, found.wrapper,
-    )  # fmt: skip
+    last = stream.numbers[min(end, len(stream.numbers)) - 1]
+    return replace(found, first=stream.numbers[at], last=last, stream=stream.name)

@@ -20,7 +20,8 @@ class Finding:
     """A possible cause: lines `first` to `last` of the log, both included.
 
     `lead` is the line before it, by which it was logged. A `wrapper` only passes on that something else failed.
-    `stream` is the prefix of its lines: empty for the driver's own.
+    `stream` is the prefix of its lines: empty for the driver's own. `exit_code`: the one that it ends a process with,
+    where only one is usual.
     """
 
     role: Role
@@ -32,6 +33,7 @@ class Finding:
     lead: str = ""
     stream: str = ""
     wrapper: bool = False
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

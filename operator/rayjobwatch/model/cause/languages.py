@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rayjobwatch.model.cause.finding import Role, Words
 from rayjobwatch.model.cause.frames import base_of
@@ -37,19 +38,33 @@ _JAVA_LIBRARY = re.compile(
 
 
 def _java(lines: Sequence[str], at: int) -> Words | None:
-    line = lines[at]
-    found = _JAVA.match(line)
-    if not found or (line.startswith("Caused by") and at == 0):
+    found = _JAVA.match(lines[at])
+    if not found or (lines[at].startswith("Caused by") and at == 0):
         return None
+    return _stack(lines, at, found[1] or found[3], found[2] or found[4] or "")
+
+
+def _stack(lines: Sequence[str], at: int, kind: str, message: str) -> Words:
+    """Read the frames below an exception, and what it was caused by."""
     end = at + 1
     place, is_new = "", True
     while end < len(lines) and lines[end].startswith(("\t", "    at ", "Caused by:")):
         if cause := _JAVA.match(lines[end]):
-            found, is_new = cause, True
+            kind, message, is_new = cause[3], cause[4] or "", True
         elif is_new and (frame := _JAVA_FRAME.match(lines[end])) and not _JAVA_LIBRARY.match(frame[1]):
             place, is_new = f"{frame[2]}:{frame[3]}", False
         end += 1
-    return Words(Role.UNCAUGHT, found[1] or found[3], found[2] or found[4] or "", place, end)
+    return Words(Role.UNCAUGHT, kind, message, place, end)
+
+
+_LOGGED = re.compile(r"((?:[a-z]\w*\.)+[A-Z][\w$]*(?:Exception|Error|Throwable))(?:: (.*))?$")
+
+
+def _logged_java(lines: Sequence[str], at: int) -> Words | None:
+    found = _LOGGED.match(lines[at])
+    if not found or at + 1 == len(lines) or not _JAVA_FRAME.match(lines[at + 1]):
+        return None
+    return replace(_stack(lines, at, found[1], found[2] or ""), role=Role.CAUGHT)
 
 
 _NODE = re.compile(r"(?:Uncaught )?([A-Z]\w*(?:Error|Exception)|Error)(?: \[\w+\])?: (.*)$")
@@ -146,4 +161,16 @@ def _net(lines: Sequence[str], at: int) -> Words | None:
     return Words(Role.UNCAUGHT, found[1], found[2] or "", f"{base_of(mine[1])}:{mine[2]}" if mine else "", end)
 
 
-LANGUAGES = (_go, _java, _node, _rust, _julia, _r, _ruby, _net)
+_PHP = re.compile(r"(?:PHP )?Fatal error: +Uncaught ([\w\\]+): (.*) in (\S+):(\d+)$")
+
+
+def _php(lines: Sequence[str], at: int) -> Words | None:
+    found = _PHP.match(lines[at])
+    if not found:
+        return None
+    near = range(at + 1, min(len(lines), at + 5 * _NEAR))
+    end = next((i for i in near if lines[i].startswith("  thrown in ")), at)
+    return Words(Role.UNCAUGHT, found[1], found[2], f"{base_of(found[3])}:{found[4]}", end + 1)
+
+
+LANGUAGES = (_go, _java, _logged_java, _node, _rust, _julia, _r, _ruby, _net, _php)

@@ -61,7 +61,8 @@ def _sanitizer(lines: Sequence[str], at: int) -> Words | None:
 # Google's logging library (and what logs like it, as Kubernetes' does), and Ray's own C++, whose places tell a user
 # nothing.
 _CHECKED = re.compile(
-    r"(?:F\d{4} [\d:.]+ +\d+ (\S+?):(\d+)\]|\[[\d-]+ [\d:,]+ [CF] \d+ \d+\](?: \([^)]*\))? \S+?:\d+:) +(\S.*)$"
+    r"(?:F\d{4} [\d:.]+ +\d+ (\S+?):(\d+)\]|[\d-]+ [\d:.]+: F \S+:\d+\]"
+    r"|\[[\d-]+ [\d:,]+ [CF] \d+ \d+\](?: \([^)]*\))? \S+?:\d+:) +(\S.*)$"
 )
 
 

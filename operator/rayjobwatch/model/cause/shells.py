@@ -14,6 +14,8 @@ _NO_SOURCE = re.compile(r"SyntaxError: (.+ in file (\S.*?) on line (\d+).*)$")
 _SHELL = re.compile(r"(\S{1,200}?): line (\d+): (.+)$")
 _DASH = re.compile(r"(\S{1,200}?): (\d+): (.+)$")
 _COMPILER = re.compile(r"(\S{1,200}?):(\d+):(?:\d+:)? (?:fatal )?error: (.+)$")
+_RUSTC = re.compile(r"error(?:\[\w+\])?: (.+)$")
+_RUSTC_PLACE = re.compile(r" *--> (\S+?):(\d+):\d+$")
 _DIED = re.compile(r"(.+?) at (\S+) line (\d+)\.$")
 _SHELL_NAMES = {"sh", "bash", "dash", "zsh", "ksh", "environment"}
 
@@ -38,4 +40,13 @@ def _no_source(lines: Sequence[str], at: int) -> Words | None:
     return Words(Role.UNCAUGHT, "SyntaxError", found[1], f"{base_of(found[2])}:{found[3]}", at + 1) if found else None
 
 
-SHELLS = (_no_source, _shell)
+def _rustc(lines: Sequence[str], at: int) -> Words | None:
+    found = _RUSTC.match(lines[at])
+    place = _RUSTC_PLACE.match(lines[at + 1]) if found and at + 1 < len(lines) else None
+    if not found or not place:
+        return None
+    end = next((i for i in range(at + 1, len(lines)) if not lines[i]), len(lines))
+    return Words(Role.REPORT, "", found[1], f"{base_of(place[1])}:{place[2]}", end)
+
+
+SHELLS = (_rustc, _no_source, _shell)

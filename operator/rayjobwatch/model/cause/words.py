@@ -37,11 +37,13 @@ _NOISE = re.compile(
     r"|Trace/|\[\d+\][+-]?\s+(?:Exit|Done|Killed)|npm (?:ERR!|error)|real\t|user\t|sys\t|\s*$|Node\.js v|core dumped"
     r"|srun: |slurmstepd: |error: Recipe |\*\*\* SIG|ERROR conda\.cli|Command exited with|[=*#~+_. -]{4,}$"
     r"|[WIE]\d{4} [\d:.]+ .{0,80}(?:api|multiprocessing)\.py:|Root Cause|Extension modules:|\+ "
-    r"|wandb: |Set the environment variable HYDRA_FULL|Error executing job with|During handling|[│╭╰─╮╯|]+\s*$"
+    r"|wandb: |Set the environment variable HYDRA_FULL|Error executing job with|During handling|[│╭╰─╮╯╷╵|]+\s*$"
     r"|An exception has occurred, use|To exit: use|Primary job |a non-zero exit code|\s*at (?:node:|java\.)"
-    r"|\s+@ +0x|\S+\.so[\d.]*\(|[\w/.-]+\(\+0x|If you (?:suspect|are)"
-    r"|For (?:more|detailed) information|Use --help|Pass --help|Try ['`]"
-    r"|[Uu]sage: |Execution halted|Calls: |tar(?: \(child\))?: (?:Child returned|Error is not recoverable)"
+    r"|\s+@ +0x|\S+\.so[\d.]*\(|[\w/.-]+\(\+0x|If you (?:suspect|are)|\[ERROR\] (?:To see|Re-run|For more|\[Help|$)"
+    r"|\[ERROR\]$|For (?:more|detailed) information|Use --help|Pass --help|Try ['`]"
+    r"|[Uu]sage: |Execution halted|Calls: |collect2: error: ld |-- Configuring incomplete|.{0,60}\d{1,3}%\|"
+    r"|error: aborting due to|BUILD FAILED in|\* Try:|> (?:Run with|Get more help)"
+    r"|tar(?: \(child\))?: (?:Child returned|Error is not recoverable)"
     r"|Ran \d+ tests? in|FAILED \(|Exception ignored |Exception in thread |Task exception was never|future: <Task"
     r"|\s*\d* \| |\S+: note: )"
     r"|^\d{4}-\d\d-\d\d [\d:,.]+\s+(?:INFO|WARNING|ERROR|ERR|WARN)\s+[\w.]+:\d+ -- "
@@ -109,6 +111,7 @@ def is_detail(line: str) -> bool:
     return line[:1].isspace() or bool(_INFORMS.search(line))
 
 
-def said_by_npm(lines: Sequence[str]) -> str:
-    """Return npm's own sentence on what went wrong; empty where there is none."""
-    return next((found[1] for line in lines if (found := _NPM.match(line))), "")
+def said_by_tool(lines: Sequence[str]) -> str:
+    """Return what a tool says in lines that say nothing beside others: npm's own sentence, else its first error."""
+    sentence = next((found[1] for line in lines if (found := _NPM.match(line))), "")
+    return sentence or next((line for line in lines if is_error(line)), "")
