@@ -17,6 +17,7 @@ from rayjobwatch.model.cause.window import Numbered
 _SIGNALS = {*range(1, 12), 13, 14, 15, 24, 25}
 _ABORTING = {4, 6, 7, 8, 11}  # ILL, ABRT, BUS, FPE, SEGV: what a broken runtime does after an exception, too
 _INTERRUPT = 2
+_USR1 = 10  # kills hardly ever: papermill, for one, ends with 138 of its own accord
 _CLOSE_TO_END = 40  # messages of several lines stand in between, and what wrappers say
 _LAST_WORDS = 12
 _FEW = 3
@@ -25,6 +26,7 @@ _SECONDARY = re.compile(
     r"(?i)connection (?:reset|closed|refused|aborted)|closed by peer|peer closed|broken ?pipe|DistBackendError"
     r"|DistNetworkError|NCCL|Gloo|SIGTERM|SignalException|heartbeat|timed? ?out waiting|barrier|ConnectionResetError"
 )
+_EXCLAIMED = re.compile(r"((?:[a-z]\w*\.)*[A-Z]\w*(?:Error|Exception)): (\S.*)$")
 _NO_ENDS = (Role.REPORT, Role.IGNORED)
 # A signal's name alone, which Python or a shell prints after what the program said of it.
 _ONLY_SIGNAL = re.compile(r"(?:Aborted|Bus error|Segmentation fault|Illegal instruction)(?: \(core dumped\))?$")
@@ -74,7 +76,7 @@ def choose(evidence: Evidence, exit_code: int | None, entrypoint: str) -> Findin
     for finding in sorted(mine, key=lambda one: one.role is Role.SIDE):
         if _stands(finding, evidence, exit_code, one_program=one_program):
             return _opened(finding, evidence) if finding.wrapper else finding
-    return _of_ranks(evidence) or _report(evidence)
+    return _of_ranks(evidence) or _report(evidence) or _exclaimed(evidence)
 
 
 def signal_of(exit_code: int | None) -> int:
@@ -88,14 +90,23 @@ def signal_of(exit_code: int | None) -> int:
 def _of_signal(evidence: Evidence, signal: int) -> Finding | None:
     mine = [one for one in evidence.findings if not one.stream and one.role not in _NO_ENDS]
     if not mine:
-        return None
+        return _before_abort(evidence) if signal in _ABORTING else None
     last = mine[-1]
     if last.role is Role.CRASH and signal in _ABORTING:
         return _telling(mine)
     if evidence.after(last):
         return None
+    if signal == _USR1:
+        return last
     interrupted = signal == _INTERRUPT and last.type == "KeyboardInterrupt"
     return last if interrupted or (signal in _ABORTING and last.role is Role.UNCAUGHT) else None
+
+
+def _before_abort(evidence: Evidence) -> Finding | None:
+    """Return the error that the program told with its last words before it aborted."""
+    plain = [(number, line) for number, line in evidence.plain if not words.is_noise(line)][-_FEW:]
+    told = next(((number, line) for number, line in reversed(plain) if words.is_error(line)), None)
+    return Finding(Role.CRASH, "", told[1], "", told[0], told[0]) if told else None
 
 
 def _telling(crashes: Sequence[Finding]) -> Finding:
@@ -181,6 +192,12 @@ def _report(evidence: Evidence) -> Finding | None:
         return None
     same = [one for one in reports if one.last >= last.last - _FEW]
     return same[0]
+
+
+def _exclaimed(evidence: Evidence) -> Finding | None:
+    """Return the exception that the program named with its last words, without a traceback."""
+    found = _EXCLAIMED.match(last_words(evidence))
+    return Finding(Role.CAUGHT, found[1], found[2], "", 0, 0) if found else None
 
 
 def last_words(evidence: Evidence) -> str:

@@ -24,7 +24,23 @@ MOST_LINES = 5000
 _STACK = re.compile(r"(?:Call stack|Stack \(most recent call last\)):$")
 _TASK_ERROR = re.compile(r"(?:ray\.exceptions\.)?RayTaskError\((.+)\)$")
 _READERS = (*LANGUAGES, *CRASHES, *SHELLS)
-_MARKS = ("race", "File ", "rror", "xcept", "panic", "line ", "terminate", "___", "Assert", "ault", "()", "***", ": ")
+_MARKS = (
+    "race",
+    "File ",
+    "rror",
+    "xcept",
+    "panic",
+    "line ",
+    "terminate",
+    "___",
+    "Assert",
+    "ault",
+    "()",
+    "***",
+    ": ",
+    "] ",
+    "Timeout",
+)
 
 
 def findings_of(stream: Stream, *, is_cut: bool) -> list[Finding]:

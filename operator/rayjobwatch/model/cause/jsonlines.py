@@ -53,7 +53,9 @@ def _place(fields: dict[str, Any]) -> str:
     if isinstance(frames, list):
         return location_of([frame for one in frames if (frame := _frame(one))])
     text = next((text for key in _STACKS if isinstance(text := fields.get(key), str)), "")
-    return location_of([frame for line in text.splitlines() if (frame := frame_of(line))])
+    framed = [frame for line in text.splitlines() if (frame := frame_of(line))]
+    own = _frame(fields)
+    return location_of(framed or [own] if own else framed)
 
 
 def _frame(fields: Any) -> Frame | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rayjobwatch.model.cause.finding import Role, Words
 from rayjobwatch.model.cause.frames import base_of, frame_of, location_of
 
-_FATAL = re.compile(r"Fatal Python error: (?:\w+: )?(.+)$")
+_FATAL = re.compile(r"(?:Fatal Python error: (?:\w+: )?|(?=Timeout \(\d+:\d\d:\d\d))(.+)$")
 _RECENT = "(most recent call first):"
 
 

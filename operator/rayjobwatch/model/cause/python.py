@@ -234,7 +234,7 @@ def _message(lines: Sequence[str], at: int, first: str) -> tuple[str, int]:
     announces = first.endswith(":")
     if not first and lines[at].endswith(":"):
         return _below(lines, end)
-    while end < len(lines) and end < at + _LOOK_AHEAD and _belongs(lines[end], announces=announces):
+    while end < len(lines) and _belongs(lines[end], announces=announces and end < at + _LOOK_AHEAD):
         end += 1
     if not first or announces:
         told = (line.strip() for line in lines[at + 1 : end] if any(char.isalnum() for char in line))

@@ -14,6 +14,7 @@ _NO_SOURCE = re.compile(r"SyntaxError: (.+ in file (\S.*?) on line (\d+).*)$")
 _SHELL = re.compile(r"(\S{1,200}?): line (\d+): (.+)$")
 _DASH = re.compile(r"(\S{1,200}?): (\d+): (.+)$")
 _COMPILER = re.compile(r"(\S{1,200}?):(\d+):(?:\d+:)? (?:fatal )?error: (.+)$")
+_PLACED = re.compile(r"(/\S+\.py):(\d+): (\w*(?:Error|Exception))(?:: (.*))?$")
 _RUSTC = re.compile(r"error(?:\[\w+\])?: (.+)$")
 _RUSTC_PLACE = re.compile(r" *--> (\S+?):(\d+):\d+$")
 _DIED = re.compile(r"(.+?) at (\S+) line (\d+)\.$")
@@ -49,4 +50,12 @@ def _rustc(lines: Sequence[str], at: int) -> Words | None:
     return Words(Role.REPORT, "", found[1], f"{base_of(place[1])}:{place[2]}", end)
 
 
-SHELLS = (_rustc, _no_source, _shell)
+def _placed(lines: Sequence[str], at: int) -> Words | None:
+    """Read the one line of pytest's on a failed test."""
+    found = _PLACED.match(lines[at])
+    if not found:
+        return None
+    return Words(Role.CAUGHT, found[3], found[4] or "", f"{base_of(found[1])}:{found[2]}", at + 1)
+
+
+SHELLS = (_rustc, _placed, _no_source, _shell)

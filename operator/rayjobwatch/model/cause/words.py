@@ -24,7 +24,8 @@ _GIVES_UP = re.compile(
     r"(?i)giv(?:e|es|en|ing) up|\babort|\bexit|\bfatal|\bterminat|\bshut|\bquit|unrecover|can(?:no|')t continue"
     r"|\bstopp(?:ed|ing)|\bleaving\b|\bas failed\b|\bcritical|no more (?:retries|attempts)"
     r"|\bfail(?:ed|ing|ure)?\s*(?:with|[:!.]?\s*$)"
-    r"|status=fail|\bended with|\breturn(?:ed)? code|\b(?:job|run|training|pipeline|stage|main)\b.{0,30}\bfailed"
+    r"|status=fail|^FAILED \S+::|^ERROR \S+\.py\b"
+    r"|\bended with|\breturn(?:ed)? code|\b(?:job|run|training|pipeline|stage|main)\b.{0,30}\bfailed"
 )
 _CLEANS_UP = re.compile(
     r"(?i)\b(?:clean\w*|clos(?:e|ed|ing)|upload\w*|flush\w*|sav(?:e|ed|ing)|teardown|tear\w* down|finali[sz]\w*"
@@ -44,6 +45,7 @@ _NOISE = re.compile(
     r"|[Uu]sage: |Execution halted|Calls: |collect2: error: ld |-- Configuring incomplete|.{0,60}\d{1,3}%\|"
     r"|error: aborting due to|BUILD FAILED in|\* Try:|> (?:Run with|Get more help)"
     r"|tar(?: \(child\))?: (?:Child returned|Error is not recoverable)"
+    r"|=+ .* =+$|\d+ (?:failed|passed|errors?)\b.* in [\d.]+s"
     r"|Ran \d+ tests? in|FAILED \(|Exception ignored |Exception in thread |Task exception was never|future: <Task"
     r"|\s*\d* \| |\S+: note: )"
     r"|^\d{4}-\d\d-\d\d [\d:,.]+\s+(?:INFO|WARNING|ERROR|ERR|WARN)\s+[\w.]+:\d+ -- "
