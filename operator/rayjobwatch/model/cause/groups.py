@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 _HEADER = "+ Exception Group Traceback (most recent call last):"
 _SPLIT = re.compile(r"\s*\+(?:-\+)?-{4,}(?: (\d+|\.\.\.) -{4,})?$")
-_RAIL = re.compile(r"\s*[|+] ?")
+_RAIL = re.compile(r"^\s*[|+] ?")
+_MOST_LINES = 3000
 MAX_DEPTH = 8
 
 
@@ -15,7 +16,13 @@ def is_group(line: str) -> bool:
 
 
 def group_end(lines: Sequence[str], at: int) -> int:
-    """Return the index after the box that begins at `at`."""
+    """Return the index after the box that begins at `at`: further lines of a message stand outside of its rails."""
+    closing = f"{_indent(lines[at])}  +{'-' * 36}"
+    for end in range(at + 1, min(len(lines), at + _MOST_LINES)):
+        if lines[end] == closing:
+            return end + 1
+        if is_group(lines[end]) and _indent(lines[end]) == _indent(lines[at]):
+            break
     end = at + 1
     while end < len(lines) and lines[end].lstrip()[:1] in ("|", "+"):
         end += 1
@@ -42,6 +49,10 @@ def own_lines(box: Sequence[str]) -> Sequence[str]:
     """Return the lines of a box before its first member: the group's own traceback."""
     begin = next((i for i, line in enumerate(box) if _numbered(line)), len(box))
     return box[:begin]
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _numbered(line: str) -> bool:

@@ -48,6 +48,11 @@ class Raised:
         """Whether it only passes on another failure."""
         return self.type.rsplit(".", 1)[-1] in _WRAPPERS or bool(_WRAPPING.search(self.message))
 
+    @property
+    def is_tasks(self) -> bool:
+        """Whether Ray made it of a task's exception, which it quotes below."""
+        return "RayTaskError(" in self.type
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -63,7 +68,9 @@ class Chain:
     @property
     def cause(self) -> Raised:
         """The exception to name: the last one, unless that is a wrapper of an earlier one."""
-        return next((one for one in reversed(self.raised) if not one.is_wrapper), self.raised[-1])
+        last = self.raised[-1]
+        own = (one for one in reversed(self.raised) if not one.is_wrapper and (one is last or not one.is_tasks))
+        return next(own, last)
 
     @property
     def location(self) -> str:
