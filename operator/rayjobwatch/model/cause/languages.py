@@ -67,7 +67,7 @@ def _logged_java(lines: Sequence[str], at: int) -> Words | None:
     return replace(_stack(lines, at, found[1], found[2] or ""), role=Role.CAUGHT)
 
 
-_NODE = re.compile(r"(?:Uncaught )?([A-Z]\w*(?:Error|Exception)|Error)(?: \[\w+\])?: (.*)$")
+_NODE = re.compile(r"(?:Uncaught )?([A-Z]\w*(?:Error|Exception)|Error|UnhandledPromiseRejection)(?: \[\w+\])?: (.*)$")
 _NODE_FRAME = re.compile(r"    at (?:.*\()?(?:file://)?(/[^:()]+):(\d+):\d+\)?(?: \{)?$")
 _NODE_PLACE = re.compile(r"(?:file://)?(/\S+?):(\d+)$")
 _NODE_MORE = re.compile(r"Require stack:|- |\s|$")

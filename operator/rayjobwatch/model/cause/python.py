@@ -11,6 +11,7 @@ HEADER = "Traceback (most recent call last):"
 _IPYTHON_HEADER = " Traceback (most recent call last)"
 _NAME = r"[^\W\d]\w*"
 _RAISED = re.compile(rf"((?:{_NAME}\.|<locals>\.)*{_NAME})(\([\w.<>]{{0,200}}\))?(?::(?: (.*)|\s*)?)?$")
+_NAMED = re.compile(r"(?:Error|Exception|Interrupt|Exit|Warning|Group)$")
 _TASK = re.compile(r"ray::\S.{0,500}\(pid=\d|.*The actor died because of an error raised in its creation task")
 _LINKS = (
     "The above exception was the direct cause of the following exception:",
@@ -118,6 +119,7 @@ class _Reader:
         self._frames: list[Frame] = []
         self._headed = False
         self._silent = 0
+        self._strange = 0
 
     def run(self) -> None:
         while self.at < len(self.lines) and self._silent < _PATIENCE:
@@ -140,8 +142,14 @@ class _Reader:
             self._silent += 1
             self.at += 1
         else:
-            return self._take_exception(line)
+            return self._take_exception(line) or self._take_strange()
         return True
+
+    def _take_strange(self) -> bool:
+        """Pass over a line that a thread wrote between those of a traceback, as long as that has not ended."""
+        self._strange += 1
+        self.at += 1
+        return bool(self._headed and self._frames) and self._strange <= _PATIENCE
 
     def _add(self, frame: Frame) -> None:
         self._frames.append(frame)
@@ -171,6 +179,8 @@ class _Reader:
     def _take_exception(self, line: str) -> bool:
         found = _RAISED.match(line)
         if not found or not (self._frames or self.raised or self._is_after_task()):
+            return False
+        if (self._strange and not _NAMED.search(found[1])) or (found[2] and not found[1].endswith("RayTaskError")):
             return False
         message, end = _message(self.lines, self.at, (found[3] or "").strip())
         if found[1].endswith("RuntimeEnvSetupError"):

@@ -13,7 +13,7 @@ _CHILD = re.compile(
 _NO_SOURCE = re.compile(r"SyntaxError: (.+ in file (\S.*?) on line (\d+).*)$")
 _SHELL = re.compile(r"(\S{1,200}?): line (\d+): (.+)$")
 _DASH = re.compile(r"(\S{1,200}?): (\d+): (.+)$")
-_COMPILER = re.compile(r"(\S{1,200}?):(\d+):(?:\d+:)? (?:fatal )?error: (.+)$")
+_COMPILER = re.compile(r"(\S{1,200}?):(\d+):(?:\d+:)? (?:fatal |runtime )?error: (.+)$")
 _PLACED = re.compile(r"(/\S+\.py):(\d+): (\w*(?:Error|Exception))(?:: (.*))?$")
 _RUSTC = re.compile(r"error(?:\[\w+\])?: (.+)$")
 _RUSTC_PLACE = re.compile(r" *--> (\S+?):(\d+):\d+$")
@@ -30,9 +30,15 @@ def _shell(lines: Sequence[str], at: int) -> Words | None:
         place = "" if script in _SHELL_NAMES else f"{script}:{found[2]}"
         return Words(Role.REPORT, "", found[3], place, at + 1)
     if found := _COMPILER.match(line):
-        return Words(Role.REPORT, "", found[3], f"{base_of(found[1])}:{found[2]}", at + 1)
+        return Words(Role.REPORT, "", found[3], f"{base_of(found[1])}:{found[2]}", _after_source(lines, at))
     found = _DIED.match(line)
     return Words(Role.REPORT, "", found[1], f"{base_of(found[2])}:{found[3]}", at + 1) if found else None
+
+
+def _after_source(lines: Sequence[str], at: int) -> int:
+    """Return the index after the source line that a compiler shows, whose mark stands below it."""
+    marked = at + 2 < len(lines) and lines[at + 2].strip(" |~-").startswith("^")
+    return at + 3 if marked else at + 1
 
 
 def _no_source(lines: Sequence[str], at: int) -> Words | None:

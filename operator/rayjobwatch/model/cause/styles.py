@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rayjobwatch.model.cause.frames import Frame, location_of
+from rayjobwatch.model.cause.frames import Frame, frame_of, location_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ _BOX_LINKS = ("The above exception was the direct cause", "During handling of th
 # --- rich: a panel with one line a frame -----------------------------------------------------------------------------
 _PANEL = re.compile(r"(.*?)[╭+][─-]+ ?Traceback \(most recent call last\) ?[─-]+[╮+]")
 _PANEL_FRAME = re.compile(r"(?:in )?(\S.*?\.\w+|<[\w ]+>):(\d+) ?in ?(\S.*)$")
+_SOURCE = re.compile(r"\s*│ +(\S.*):(\d+) *│?$")
 _PANEL_CODE = re.compile(r"❱|\d+ |[╭╰]")
 
 
@@ -37,6 +38,7 @@ def read_rich(lines: Sequence[str], at: int) -> Styled | None:
     width = len(lines[at].rstrip()) - left
     end = next((i for i in range(at + 1, len(lines)) if _closes(lines[i][left:], width)), len(lines) - 1)
     frames = _panel_frames([line[left:].strip() for line in lines[at + 1 : end]])
+    end, frames = _with_source(lines, end, frames)
     named, count = _unwrapped([line[left:] for line in lines[end + 1 : end + 20]], width)
     raised = _RAISED.match(named)
     if not raised:
@@ -46,6 +48,15 @@ def read_rich(lines: Sequence[str], at: int) -> Styled | None:
         return later
     outermost = bool(frames) and frames[0].function in ("<module>", "_run_module_as_main")
     return Styled(raised[1], raised[2] or "", location_of(frames), end + 1 + count, outermost)
+
+
+def _with_source(lines: Sequence[str], end: int, frames: list[Frame]) -> tuple[int, list[Frame]]:
+    """Read a second panel, which shows the source of a SyntaxError: the index of its last line, and its place."""
+    if end + 2 >= len(lines) or not lines[end + 1].lstrip().startswith("╭─"):
+        return end, frames
+    place = _SOURCE.match(lines[end + 2])
+    last = next((i for i in range(end + 2, len(lines)) if lines[i].lstrip().startswith("╰─")), end)
+    return last, [*frames, Frame(place[1], int(place[2]))] if place else frames
 
 
 def _closes(line: str, width: int) -> bool:
@@ -91,6 +102,8 @@ _IPYTHON = re.compile(rf"({NAME})\s+Traceback \(most recent call last\)$")
 _CELL = re.compile(
     r"(?:File (\S.*?):(\d+)(?:,|$| in)|(?:Cell |Input )?In ?\[(\d+)\](?:, in <cell line: (\d+)>|, line (\d+)))"
 )
+_FAULT = re.compile(r" +(?:File (\S.*?):(\d+)|Cell In ?\[(\d+)\], line (\d+))$")
+_SYNTAX = re.compile(r"(SyntaxError|IndentationError|TabError): (.*)$")
 _OLD_FRAME = re.compile(r"(\S.*?\.py|<ipython-input-\S+>) in (\S+)\(")
 _ARROW = re.compile(r"-+> ?(\d+) ")
 _MOST = 400
@@ -100,7 +113,7 @@ def read_ipython(lines: Sequence[str], at: int) -> Styled | None:
     """Read a traceback of IPython: the exception's type stands in its first line, the message in its last."""
     found = _IPYTHON.match(lines[at])
     if not found:
-        return None
+        return _ipython_syntax(lines, at)
     kind = found[1]
     frames: list[Frame] = []
     for i in range(at + 1, min(len(lines), at + _MOST)):
@@ -108,6 +121,16 @@ def read_ipython(lines: Sequence[str], at: int) -> Styled | None:
         if line == kind or line.startswith(f"{kind}: "):
             return Styled(kind, line[len(kind) + 2 :], location_of(frames), i + 1, True)
         frames = _with_ipython_frame(frames, line)
+    return None
+
+
+def _ipython_syntax(lines: Sequence[str], at: int) -> Styled | None:
+    place = _FAULT.match(lines[at])
+    near = range(at + 1, min(len(lines), at + 6)) if place else ()
+    for i in near:
+        if place and (raised := _SYNTAX.match(lines[i])):
+            where = Frame(place[1] or f"Cell In[{place[3]}]", int(place[2] or place[4]))
+            return Styled(raised[1], raised[2], where.location, i + 1, True)
     return None
 
 
@@ -148,6 +171,8 @@ def read_pytest(lines: Sequence[str], at: int) -> Styled | None:
 
 
 def _tested(said: list[str], places: list[Frame], kind: str, end: int) -> Styled:
+    if at_fault := frame_of(said[0]):  # of a SyntaxError
+        said, places = said[-1:], [at_fault]
     raised = re.match(
         rf"({NAME}(?:Error|Exception|Warning|Interrupt|Exit|Failed|{re.escape(kind) or 'x'})):? ?(.*)$", said[0]
     )
