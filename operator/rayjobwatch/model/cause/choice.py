@@ -26,6 +26,7 @@ _SECONDARY = re.compile(
     r"(?i)connection (?:reset|closed|refused|aborted)|closed by peer|peer closed|broken ?pipe|DistBackendError"
     r"|DistNetworkError|NCCL|Gloo|SIGTERM|SignalException|heartbeat|timed? ?out waiting|barrier|ConnectionResetError"
 )
+_QUOTED = "Original"  # as PyTorch quotes what failed in a worker
 _EXCLAIMED = re.compile(r"((?:[a-z]\w*\.)*[A-Z]\w*(?:Error|Exception)): (\S.*)$")
 _NO_ENDS = (Role.REPORT, Role.IGNORED)
 # A signal's name alone, which Python or a shell prints after what the program said of it.
@@ -75,8 +76,24 @@ def choose(evidence: Evidence, exit_code: int | None, entrypoint: str) -> Findin
     # What a thread or an unread task says as the program ends may stand after what ended it.
     for finding in sorted(mine, key=lambda one: one.role is Role.SIDE):
         if _stands(finding, evidence, exit_code, one_program=one_program):
-            return _opened(finding, evidence) if finding.wrapper else finding
+            ended = _before_exit(finding, mine, evidence)
+            return _opened(ended, evidence) if ended.wrapper else ended
     return _of_ranks(evidence) or _report(evidence) or _exclaimed(evidence)
+
+
+def _before_exit(last: Finding, mine: Sequence[Finding], evidence: Evidence) -> Finding:
+    """Return what ended the program where `last` is what a handler at exit caught right after that.
+
+    mine: the findings of the driver, the newest first.
+    """
+    earlier = mine[mine.index(last) + 1 :]
+    if last.role is not Role.CAUGHT or not earlier or words.gives_up(last.lead):
+        return last
+    uncaught = earlier[0]
+    if uncaught.wrapper or uncaught.message.endswith(":") or last.lead.strip() == _QUOTED:
+        return last
+    between = [line for line in _between(evidence, uncaught, last) if line != last.lead and not words.is_noise(line)]
+    return uncaught if uncaught.role is Role.UNCAUGHT and uncaught.exit_code == 1 and not between else last
 
 
 def signal_of(exit_code: int | None) -> int:
@@ -122,7 +139,7 @@ def _stands(finding: Finding, evidence: Evidence, exit_code: int | None, *, one_
     after = evidence.after(finding)
     if not after:
         return True
-    if any(words.goes_on(line) for line in after):
+    if any(words.goes_on(line) for line in after) or words.is_foreseen(finding.lead):
         return False
     if all(words.gives_up(line) for line in after) and len(after) <= _FEW:
         return True
@@ -178,7 +195,7 @@ def _first_rank(ranks: Sequence[Finding], root: str) -> Finding:
     """Return the failure of the rank that failed first; the others only lost it."""
     named = [one for one in ranks if root and re.search(rf"\D{root}\D*$", one.stream)]
     primary = [one for one in ranks if not _SECONDARY.search(f"{one.type}: {one.message}")]
-    return (named or primary or list(ranks))[0]
+    return next((one for one in named if one in primary), (primary or named or list(ranks))[0])
 
 
 def _report(evidence: Evidence) -> Finding | None:

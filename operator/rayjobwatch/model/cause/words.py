@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 
-_LEVEL = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|WARN(?:ING)?|EXCEPTION|error|critical|fatal|warn(?:ing)?|Error)\b")
+_LEVEL = re.compile(
+    r"\b(?:ERROR|CRITICAL|FATAL|WARN(?:ING)?|EXCEPTION|error|critical|fatal|warn(?:ing)?|Error)\b|\w+Warning: "
+)
 _GOES_ON = re.compile(
     r"(?i)\b(?:continu(?:e|es|ing)|retry\w*|retries|skipp?(?:ed|ing)|ignor(?:ed|ing)|resum(?:ed|ing)|recover(?:ed|ing)"
     r"|fall\w*[ -]?back|proceed\w*|anyway|go(?:ing|es)? on|carry\w* on|mov(?:e|ing) on|handled|try(?:ing)? again"
@@ -11,10 +13,18 @@ _GOES_ON = re.compile(
     r"|^.{0,40}\bwithout\b.{0,30}$"
 )
 _COUNTS = re.compile(r"(?i)\b(?:step|epoch|iter(?:ation)?|batch|round|trial|shard|phase)\b[ :=#]{0,4}\d")
+_WORKS = re.compile(
+    r"(?i)^(?:.{0,60}\b(?:INFO|DEBUG)\b[^a-z]{0,40})?(?:(?:re)?(?:load|build|start|process|compar|run|train|evaluat|creat"
+    r"|download|fetch|initiali[sz]|comput|merg|prepar|launch|connect|tokeniz|pars|validat)(?:n?ing|ed)|using|built|reading"
+    r"|entering|now|as expected)\b(?! error)"
+)
+_FORESEEN = re.compile(
+    r"(?i)\b(?:expected|ignor(?:ed|ing)|handled|harmless) (?:failure|error|exception|traceback)|known (?:issue|problem)"
+)
 # A note to an exception, or the tidying of what is numbered.
 _NO_PROGRESS = re.compile(
     r"(?i)^\s*(?:while|when|during|from|in|for|at) "
-    r"|\b(?:clos|releas|flush|remov|delet|disconnect|unlock|tear|clean)\w*\b"
+    r"|\b(?:clos|releas|flush|remov|delet|disconnect|unlock|tear|clean|join|dispos|destroy|detach|unmount|unregister|purg|drain|unload|stop|shut)\w*\b"
 )
 # Words that a message may hold as well; beside a logged exception they tell that it was expected.
 _MAY_GO_ON = re.compile(
@@ -30,7 +40,8 @@ _GIVES_UP = re.compile(
 _CLEANS_UP = re.compile(
     r"(?i)\b(?:clean\w*|clos(?:e|ed|ing)|upload\w*|flush\w*|sav(?:e|ed|ing)|teardown|tear\w* down|finali[sz]\w*"
     r"|releas\w*|shut\w*|bye|goodbye|remov(?:e|ed|ing)|delet(?:e|ed|ing)|stopp(?:ed|ing)|disconnect\w*|sync\w*|collect\w*"
-    r"|archiv\w*|wandb|mlflow|elapsed|took \d|finish\w*|unlock\w*|atexit|on exit|at exit|cleanup|report\w*|notif\w*)\b"
+    r"|archiv\w*|wandb|mlflow|elapsed|took \d|finish\w*|unlock\w*|atexit|on exit|at exit|cleanup|freed|freeing"
+    r"|dump(?:ed|ing)|join(?:ed|ing)|dispos\w*|destroy\w*|detach\w*|unmount\w*|(?:un|de)register\w*|purg\w*|drain\w*|evict\w*|unload\w*|report\w*|notif\w*)\b"
 )
 # Lines that stand after a cause and are nobody's last words.
 _NOISE = re.compile(
@@ -76,12 +87,19 @@ def goes_on(line: str) -> bool:
     """Whether the line says that the program went on."""
     if gives_up(line):
         return False
-    return bool(_GOES_ON.search(line) or (_COUNTS.search(line) and not _NO_PROGRESS.search(line)))
+    counts = _COUNTS.search(line) and not _NO_PROGRESS.search(line)
+    works = _WORKS.search(line) and not cleans_up(line)
+    return bool(_GOES_ON.search(line) or counts or works)
 
 
 def may_go_on(line: str) -> bool:
     """Whether the line, which was logged beside an exception, says that the program went on."""
     return goes_on(line) or (bool(_MAY_GO_ON.search(line)) and not gives_up(line))
+
+
+def is_foreseen(line: str) -> bool:
+    """Whether the line, which stands before an exception, says that it does no harm."""
+    return bool(_FORESEEN.search(line))
 
 
 def gives_up(line: str) -> bool:
