@@ -139,6 +139,8 @@ def _stands(finding: Finding, evidence: Evidence, exit_code: int | None, *, one_
     after = evidence.after(finding)
     if not after:
         return True
+    if words.ends_retries(after[-1]) and len(after) <= _FEW and finding.role is Role.UNCAUGHT:
+        return True
     if any(words.goes_on(line) for line in after) or words.is_foreseen(finding.lead):
         return False
     if all(words.gives_up(line) for line in after) and len(after) <= _FEW:

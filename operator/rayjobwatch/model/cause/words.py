@@ -37,6 +37,9 @@ _GIVES_UP = re.compile(
     r"|status=fail|^FAILED \S+::|^ERROR \S+\.py\b"
     r"|\bended with|\breturn(?:ed)? code|\b(?:job|run|training|pipeline|stage|main)\b.{0,30}\bfailed"
 )
+_NO_MORE = re.compile(
+    r"(?i)\bg(?:iv(?:e|es|en|ing)|ave) up\b|no more (?:retries|attempts|tries)|(?:retries|attempts) exhausted"
+)
 _CLEANS_UP = re.compile(
     r"(?i)\b(?:clean\w*|clos(?:e|ed|ing)|upload\w*|flush\w*|sav(?:e|ed|ing)|teardown|tear\w* down|finali[sz]\w*"
     r"|releas\w*|shut\w*|bye|goodbye|remov(?:e|ed|ing)|delet(?:e|ed|ing)|stopp(?:ed|ing)|disconnect\w*|sync\w*|collect\w*"
@@ -55,7 +58,7 @@ _NOISE = re.compile(
     r"|\[ERROR\]$|For (?:more|detailed) information|Use --help|Pass --help|Try ['`]"
     r"|[Uu]sage: |Execution halted|Calls: |collect2: error: ld |-- Configuring incomplete|.{0,60}\d{1,3}%\|"
     r"|error: (?:aborting due to|compilation failed)|\d+ errors?(?: generated\.)?$"
-    r"|BUILD FAILED in|\* Try:|> (?:Run with|Get more help)"
+    r"|BUILD FAILED in|\d+\+\d+ records |\d+ bytes .*copied|Exiting because a job|\* Try:|> (?:Run with|Get more help)"
     r"|tar(?: \(child\))?: (?:Child returned|Error is not recoverable)"
     r"|=+ .* =+$|\d+ (?:failed|passed|errors?)\b.* in [\d.]+s"
     r"|Ran \d+ tests? in|FAILED \(|Exception ignored |Exception in thread |Task exception was never|future: <Task"
@@ -74,6 +77,7 @@ _INFORMS = re.compile(
     r"\b(?:INFO|DEBUG|NOTICE|TRACE)\b|\b(?:level|lvl|severity)=\"?(?:info|debug|trace)|^[I]\d{4} [\d:.]+"
     r"|\"(?:level\w*|severity|log\.level)\": ?\"(?i:info|debug|trace)"
 )
+_REFERS = re.compile(r"(?i)^(?:see|visit|read|docs?|help|hint|more)\b.*https?://|^https?://")
 _NPM = re.compile(r"npm (?:ERR!|error) (?:[a-z]\w* )?([A-Z](?! complete log).{10,})$")
 _ENTRYPOINT = re.compile(r"^\s*(?:\w+=\S+\s+)*(?:\S*/)?python[\d.]*\s[^;&|`]*$")
 
@@ -88,7 +92,7 @@ def goes_on(line: str) -> bool:
     if gives_up(line):
         return False
     counts = _COUNTS.search(line) and not _NO_PROGRESS.search(line)
-    works = _WORKS.search(line) and not cleans_up(line)
+    works = _WORKS.search(line) and not cleans_up(line) and not line.endswith(".")  # of a message's advice
     return bool(_GOES_ON.search(line) or counts or works)
 
 
@@ -105,6 +109,11 @@ def is_foreseen(line: str) -> bool:
 def gives_up(line: str) -> bool:
     """Whether the line says that the program ends."""
     return bool(_GIVES_UP.search(line))
+
+
+def ends_retries(line: str) -> bool:
+    """Whether the line says that nothing is tried any more."""
+    return bool(_NO_MORE.search(line))
 
 
 def cleans_up(line: str) -> bool:
@@ -128,8 +137,8 @@ def is_error(line: str) -> bool:
 
 
 def is_detail(line: str) -> bool:
-    """Whether the line only adds to what was said: it is indented, or logged at a level below an error's."""
-    return line[:1].isspace() or bool(_INFORMS.search(line))
+    """Whether the line only adds to what was said: it is indented, of a level below an error's, or a link."""
+    return line[:1].isspace() or bool(_INFORMS.search(line) or _REFERS.search(line))
 
 
 def said_by_tool(lines: Sequence[str]) -> str:
