@@ -25,22 +25,9 @@ _STACK = re.compile(r"(?:Call stack|Stack \(most recent call last\)):$")
 _TASK_ERROR = re.compile(r"(?:ray\.exceptions\.)?RayTaskError\((.+)\)$")
 _READERS = (*LANGUAGES, *CRASHES, *SHELLS)
 _MARKS = (
-    "race",
-    "File ",
-    "rror",
-    "xcept",
-    "panic",
-    "line ",
-    "terminate",
-    "___",
-    "Assert",
-    "ault",
-    "()",
-    "***",
-    ": ",
-    "] ",
+    "race", "File ", "rror", "xcept", "panic", "line ", "terminate", "___", "Assert", "ault", "()", "***", ": ", "] ",
     "Timeout",
-)
+)  # fmt: skip
 
 
 def findings_of(stream: Stream, *, is_cut: bool) -> list[Finding]:

@@ -119,7 +119,7 @@ def _julia(lines: Sequence[str], at: int) -> Words | None:
     return Words(Role.UNCAUGHT, found[1] or "", found[2], location, end)
 
 
-_R = re.compile(r"Error(?: in .+?(?: \(from (\S+?)#(\d+)\))?)? ?: *(.*)$")
+_R = re.compile(r"Error(?: in .{1,500}?(?: \(from (\S{1,200}?)#(\d+)\))?)? ?: *(.*)$")
 _HALTED = "Execution halted"
 
 
@@ -133,7 +133,7 @@ def _r(lines: Sequence[str], at: int) -> Words | None:
     return Words(Role.UNCAUGHT, "", found[3] or lines[at + 1].strip(), location, end + 1)
 
 
-_RUBY = re.compile(r"(\S+\.rb):(\d+):in [`'].+?': (.*?) ?\(([A-Z]\w*(?:::\w+)*)\)$")
+_RUBY = re.compile(r"(\S+\.rb):(\d+):in [`'][^']{1,200}': (.{0,1000}?) ?\(([A-Z]\w*(?:::\w+)*)\)$")
 
 
 def _ruby(lines: Sequence[str], at: int) -> Words | None:
@@ -147,7 +147,7 @@ def _ruby(lines: Sequence[str], at: int) -> Words | None:
 
 
 _NET = re.compile(r"Unhandled exception\. ([\w.]+)(?:: (.*))?$")
-_NET_FRAME = re.compile(r"\s+at .+ in (\S.*):line (\d+)$")
+_NET_FRAME = re.compile(r"\s+at .{1,500} in (\S.{0,500}):line (\d+)$")
 
 
 def _net(lines: Sequence[str], at: int) -> Words | None:
@@ -161,7 +161,7 @@ def _net(lines: Sequence[str], at: int) -> Words | None:
     return Words(Role.UNCAUGHT, found[1], found[2] or "", f"{base_of(mine[1])}:{mine[2]}" if mine else "", end)
 
 
-_PHP = re.compile(r"(?:PHP )?Fatal error: +Uncaught ([\w\\]+): (.*) in (\S+):(\d+)$")
+_PHP = re.compile(r"(?:PHP )?Fatal error: +Uncaught ([\w\\]+): (.{0,1000}) in (\S{1,500}):(\d+)$")
 
 
 def _php(lines: Sequence[str], at: int) -> Words | None:

@@ -40,7 +40,7 @@ def _terminate(lines: Sequence[str], at: int) -> Words | None:
 
 _SANITIZER = re.compile(r"=*\d*=*(?:ERROR|WARNING): (\w+Sanitizer): (.+?)(?: \(pid=\d+\))?$")
 _SANITIZER_END = re.compile(r"SUMMARY: \w+Sanitizer|==\d+==ABORTING")
-_SANITIZER_FRAME = re.compile(r"\s+#\d+ (?:0x[0-9a-f]+ in )?\S.* (/\S+?):(\d+)(?::\d+)?$")
+_SANITIZER_FRAME = re.compile(r"\s+#\d+ (?:0x[0-9a-f]+ in )?\S.{0,500} (/\S{1,500}?):(\d+)(?::\d+)?$")
 _REPORT_LINES = 400
 
 

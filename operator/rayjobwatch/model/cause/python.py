@@ -96,7 +96,7 @@ def is_ipythons(line: str) -> bool:
 
 
 def begins(line: str) -> bool:
-    """Whether a traceback may begin at this line: with its header, a box of a group, or at once with a frame."""
+    """Whether a traceback may begin at this line: with its header or IPython's, a group's box, or a frame."""
     return line.endswith(HEADER) or is_group(line) or is_ipythons(line) or frame_of(line) is not None
 
 

@@ -10,7 +10,7 @@ _CHILD = re.compile(
     r"\S{1,200}?: line \d+: +\d+ ((?:Segmentation fault|Aborted|Killed|Bus error|Illegal instruction|Floating point"
     r"|Trace/breakpoint|Terminated)[\w ]*?(?: \(core dumped\))?)(?: {2,}.*)?$"
 )
-_NO_SOURCE = re.compile(r"SyntaxError: (.+ in file (\S.*?) on line (\d+).*)$")
+_NO_SOURCE = re.compile(r"SyntaxError: (.{1,500} in file (\S.{0,500}?) on line (\d+).*)$")
 _SHELL = re.compile(r"(\S{1,200}?): line (\d+): (.+)$")
 _DASH = re.compile(r"(\S{1,200}?): (\d+): (.+)$")
 _COMPILER = re.compile(r"(\S{1,200}?):(\d+):(?:\d+:)? (?:fatal |runtime )?error: (.+)$")
