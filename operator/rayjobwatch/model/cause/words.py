@@ -18,6 +18,7 @@ _WORKS = re.compile(
     r"|download|fetch|initiali[sz]|comput|merg|prepar|launch|connect|tokeniz|pars|validat)(?:n?ing|ed)|using|built|reading"
     r"|entering|now|as expected)\b(?! error)"
 )
+_ADVISES = re.compile(r"(?:To|Please|You (?:can|may)|If|Try|Make sure|Consider|See|For|Check|Note)\b")
 _FORESEEN = re.compile(
     r"(?i)\b(?:expected|ignor(?:ed|ing)|handled|harmless) (?:failure|error|exception|traceback)|known (?:issue|problem)"
 )
@@ -89,7 +90,7 @@ def is_logged_at_level(line: str) -> bool:
 
 def goes_on(line: str) -> bool:
     """Whether the line says that the program went on."""
-    if gives_up(line):
+    if gives_up(line) or _ADVISES.match(line):
         return False
     counts = _COUNTS.search(line) and not _NO_PROGRESS.search(line)
     works = _WORKS.search(line) and not cleans_up(line) and not line.endswith(".")  # of a message's advice
