@@ -18,7 +18,10 @@ _WORKS = re.compile(
     r"|download|fetch|initiali[sz]|comput|merg|prepar|launch|connect|tokeniz|pars|validat)(?:n?ing|ed)|using|built|reading"
     r"|entering|now|as expected)\b(?! error)"
 )
-_ADVISES = re.compile(r"(?:To|Please|You (?:can|may)|If|Try|Make sure|Consider|See|For|Check|Note)\b")
+_ADVISES = re.compile(
+    r"(?:To|Please|You|If|Try|Make sure|Consider|See|For|Check|Note|Refer|Set|Use|Ensure|Alternatively|Otherwise|When"
+    r"|Did you|This (?:may|can|could|usually|is))\b"
+)
 _FORESEEN = re.compile(
     r"(?i)\b(?:expected|ignor(?:ed|ing)|handled|harmless) (?:failure|error|exception|traceback)|known (?:issue|problem)"
 )
@@ -59,7 +62,8 @@ _NOISE = re.compile(
     r"|\[ERROR\]$|For (?:more|detailed) information|Use --help|Pass --help|Try ['`]"
     r"|[Uu]sage: |Execution halted|Calls: |collect2: error: ld |-- Configuring incomplete|.{0,60}\d{1,3}%\|"
     r"|error: (?:aborting due to|compilation failed)|\d+ errors?(?: generated\.)?$"
-    r"|BUILD FAILED in|\d+\+\d+ records |\d+ bytes .*copied|Exiting because a job|\* Try:|> (?:Run with|Get more help)"
+    r"|BUILD FAILED in|\d+\+\d+ records |\d+ bytes .*copied|Exiting because a job|\d+ derived errors ignored"
+    r"|\* Try:|> (?:Run with|Get more help)"
     r"|tar(?: \(child\))?: (?:Child returned|Error is not recoverable)"
     r"|=+ .* =+$|\d+ (?:failed|passed|errors?)\b.* in [\d.]+s"
     r"|Ran \d+ tests? in|FAILED \(|Exception ignored |Exception in thread |Task exception was never|future: <Task"
