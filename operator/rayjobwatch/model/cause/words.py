@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 _LEVEL = re.compile(
-    r"\b(?:ERROR|CRITICAL|FATAL|WARN(?:ING)?|EXCEPTION|error|critical|fatal|warn(?:ing)?|Error)\b|\w+Warning: "
+    r"\b(?:ERROR|CRITICAL|FATAL|WARN(?:ING)?|EXCEPTION|error|critical|fatal|warn(?:ing)?|Error)\b|\w+Warning: $"
 )
 _GOES_ON = re.compile(
     r"(?i)\b(?:continu(?:e|es|ing)|retry\w*|retries|skipp?(?:ed|ing)|ignor(?:ed|ing)|resum(?:ed|ing)|recover(?:ed|ing)"
@@ -28,7 +28,8 @@ _FORESEEN = re.compile(
 # A note to an exception, or the tidying of what is numbered.
 _NO_PROGRESS = re.compile(
     r"(?i)^\s*(?:while|when|during|from|in|for|at) "
-    r"|\b(?:clos|releas|flush|remov|delet|disconnect|unlock|tear|clean|join|dispos|destroy|detach|unmount|unregister|purg|drain|unload|stop|shut)\w*\b"
+    r"|\b(?:clos|releas|flush|remov|delet|disconnect|unlock|tear|clean|join|dispos|destroy|detach|unmount"
+    r"|unregister|purg|drain|unload|stop|shut)\w*\b"
 )
 # Words that a message may hold as well; beside a logged exception they tell that it was expected.
 _MAY_GO_ON = re.compile(
@@ -48,7 +49,8 @@ _CLEANS_UP = re.compile(
     r"(?i)\b(?:clean\w*|clos(?:e|ed|ing)|upload\w*|flush\w*|sav(?:e|ed|ing)|teardown|tear\w* down|finali[sz]\w*"
     r"|releas\w*|shut\w*|bye|goodbye|remov(?:e|ed|ing)|delet(?:e|ed|ing)|stopp(?:ed|ing)|disconnect\w*|sync\w*|collect\w*"
     r"|archiv\w*|wandb|mlflow|elapsed|took \d|finish\w*|unlock\w*|atexit|on exit|at exit|cleanup|freed|freeing"
-    r"|dump(?:ed|ing)|join(?:ed|ing)|dispos\w*|destroy\w*|detach\w*|unmount\w*|(?:un|de)register\w*|purg\w*|drain\w*|evict\w*|unload\w*|report\w*|notif\w*)\b"
+    r"|dump(?:ed|ing)|join(?:ed|ing)|dispos\w*|destroy\w*|detach\w*|unmount\w*|(?:un|de)register\w*"
+    r"|purg\w*|drain\w*|evict\w*|unload\w*|report\w*|notif\w*)\b"
 )
 # Lines that stand after a cause and are nobody's last words.
 _NOISE = re.compile(
