@@ -115,7 +115,7 @@ LEAK = "Unexpected error occurred: 1 worker(s) were killed due to low memory\npy
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (JobRow("a", "FAILED", message=f"{RAY_SAYS}boom\nValueError: x\n", exit_code=1), "exit code 1: ValueError: x"),
+        (JobRow("a", "FAILED", message=f"{RAY_SAYS}boom\nno space left\n", exit_code=1), "exit code 1: no space left"),
         (JobRow("a", "FAILED", message=RAY_SAYS, exit_code=137),
          "killed, for example for lack of memory (exit code 137)"),
         (JobRow("a", "FAILED", message=f"{RAY_SAYS}step 3", exit_code=-15), "terminated (exit code -15)"),
@@ -127,8 +127,8 @@ LEAK = "Unexpected error occurred: 1 worker(s) were killed due to low memory\npy
         (JobRow("a", "FAILED", message=LEAK), "Ray gives no reason"),
         (JobRow("a", "FAILED", message="x", error_type="BRAND_NEW\nTYPE"), "Ray reports BRAND_NEWTYPE"),
     ],
-    ids=["exception", "no log", "signal", "runtime_env", "secret", "no signal", "no message", "old Ray's memory killer",
-         "new type"],
+    ids=["last words", "no log", "signal", "runtime_env", "secret", "no signal", "no message",
+         "old Ray's memory killer", "new type"],
 )  # fmt: skip
 def test_a_failure_says_in_one_line_what_is_known_of_its_cause(row: JobRow, message: str) -> None:
     assert failure_of(row).message == message

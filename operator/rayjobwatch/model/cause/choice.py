@@ -69,7 +69,7 @@ def _plain(driver: Stream, findings: Sequence[Finding]) -> list[Numbered]:
 def choose(evidence: Evidence, exit_code: int | None, entrypoint: str) -> Finding | None:
     """Return the finding that is the cause; None when it is the last line or the exit code alone that tells."""
     signal = signal_of(exit_code)
-    if signal:
+    if signal and signal != _USR1:
         return _of_signal(evidence, signal)
     one_program = words.is_one_program(entrypoint)
     mine = [one for one in reversed(evidence.findings) if not one.stream and one.role not in _NO_ENDS]
@@ -113,8 +113,6 @@ def _of_signal(evidence: Evidence, signal: int) -> Finding | None:
         return _telling(mine)
     if evidence.after(last):
         return None
-    if signal == _USR1:
-        return last
     interrupted = signal == _INTERRUPT and last.type == "KeyboardInterrupt"
     return last if interrupted or (signal in _ABORTING and last.role is Role.UNCAUGHT) else None
 
@@ -147,10 +145,10 @@ def _stands(finding: Finding, evidence: Evidence, exit_code: int | None, *, one_
         return True
     tidied = all(words.cleans_up(line) or words.gives_up(line) for line in after)
     if finding.role is Role.CAUGHT or words.is_logged_at_level(finding.lead):
-        went_on = any(words.may_go_on(line) for line in (finding.lead, *after))
-        return tidied and not went_on and len(after) <= _FEW
+        lead = "" if words.is_noise(finding.lead) else finding.lead
+        return tidied and not any(words.may_go_on(line) for line in (lead, *after))
     if finding.role is Role.SIDE:
-        return False
+        return tidied
     if exit_code not in (None, 1) and (one_program or (finding.exit_code == 1 and _untidy(after) >= _FEW)):
         return tidied
     return tidied or len(after) <= _CLOSE_TO_END
@@ -195,9 +193,17 @@ def _of_ranks(evidence: Evidence) -> Finding | None:
 
 def _first_rank(ranks: Sequence[Finding], root: str) -> Finding:
     """Return the failure of the rank that failed first; the others only lost it."""
+    ranks = _ends(ranks)
     named = [one for one in ranks if root and re.search(rf"\D{root}\D*$", one.stream)]
     primary = [one for one in ranks if not _SECONDARY.search(f"{one.type}: {one.message}")]
     return next((one for one in named if one in primary), (primary or named or list(ranks))[0])
+
+
+def _ends(ranks: Sequence[Finding]) -> list[Finding]:
+    """Return what ended each rank: the last that nobody caught, else the last."""
+    last = {one.stream: one for one in ranks}
+    last |= {one.stream: one for one in ranks if one.role in (Role.UNCAUGHT, Role.CRASH)}
+    return sorted(last.values(), key=lambda one: one.first)
 
 
 def _report(evidence: Evidence) -> Finding | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rayjobwatch.model.cause.finding import Finding, Role, Words
 from rayjobwatch.model.cause.frames import frame_of
-from rayjobwatch.model.cause.groups import is_group
+from rayjobwatch.model.cause.groups import GROUP, is_group
 from rayjobwatch.model.cause.jsonlines import read_json
 from rayjobwatch.model.cause.languages import LANGUAGES
 from rayjobwatch.model.cause.native import CRASHES
@@ -82,7 +82,8 @@ def _read_python(lines: Sequence[str], at: int, *, is_cut: bool) -> tuple[Findin
 def _prefix(lines: Sequence[str], at: int) -> str:
     """Return what stands before a traceback's header: a time, a name, or blanks."""
     line = lines[at]
-    return line[: line.index(HEADER)] if HEADER in line and not is_group(line) else ""
+    begin = line.find(GROUP) - 2 if GROUP in line else line.find(HEADER)
+    return line[:begin] if begin > 0 and not is_group(line) else ""
 
 
 def _without(prefix: str, lines: Sequence[str], at: int) -> list[str]:
@@ -90,9 +91,7 @@ def _without(prefix: str, lines: Sequence[str], at: int) -> list[str]:
     shape = re.compile("".join(r"\d+" if part.isdigit() else re.escape(part) for part in re.split(r"(\d+)", prefix)))
     text = []
     for line in lines[at : at + MOST_LINES]:
-        found = shape.match(line) or (
-            shape.match(line + " ") if line and prefix.startswith(line[:-1] or line) else None
-        )
+        found = shape.match(line) or (shape.match(f"{line} ") if line else None)
         if not found:
             break
         text.append(line[found.end() :])

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-_HEADER = "+ Exception Group Traceback (most recent call last):"
+GROUP = "+ Exception Group Traceback (most recent call last):"
 _SPLIT = re.compile(r"\s*\+(?:-\+)?-{4,}(?: (\d+|\.\.\.) -{4,})?$")
 _RAIL = re.compile(r"^\s*[|+] ?")
 _MOST_LINES = 3000
@@ -12,7 +12,7 @@ MAX_DEPTH = 8
 
 def is_group(line: str) -> bool:
     """Whether a drawn exception group begins at this line."""
-    return line.lstrip().startswith(_HEADER)
+    return line.lstrip().startswith(GROUP)
 
 
 def group_end(lines: Sequence[str], at: int) -> int:

@@ -17,6 +17,11 @@ _RANK = re.compile(
     r"(?i)\[(?:(?:[a-z]{0,12}[_-]?rank|default|trainer|worker|node|proc)[ _:-]?\d{1,6}|\d{1,5}(?:,\d{1,5})?)\]"
     r"(?:<std(?:err|out)>)?:? ?(?=\S|  |$)"
 )
+_ANNOUNCED = "Running entrypoint for job "
+_TIME = re.compile(
+    r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?(?: std(?:out|err) [FP])?(?: |$)|$"
+)
+_INNER = ("  ", "\t", "Traceback (most", "{")  # how lines begin that no logger writes on their own
 _REPEATED = re.compile(r"\s*\[repeated \d+x across (?:cluster|all nodes)\].*$")
 
 
@@ -44,7 +49,17 @@ def streams_of(lines: Iterable[Numbered]) -> dict[str, Stream]:
         stream = streams.setdefault(name, Stream(name))
         stream.lines.append(text)
         stream.numbers.append(number)
+    _without_times(streams[""])
     return streams
+
+
+def _without_times(driver: Stream) -> None:
+    """Take off the times that something put before each of the driver's lines, those of tracebacks too."""
+    begin = next((at + 1 for at, line in enumerate(driver.lines) if _ANNOUNCED in line), 0)
+    lines = driver.lines[begin:]
+    texts = [line[found.end() :] for line in lines if (found := _TIME.match(line))]
+    if len(texts) == len(lines) and any(text.startswith(_INNER) for text in texts):
+        driver.lines[begin:] = texts
 
 
 def _split(line: str) -> tuple[str, str]:

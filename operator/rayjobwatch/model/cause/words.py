@@ -14,9 +14,10 @@ _GOES_ON = re.compile(
 )
 _COUNTS = re.compile(r"(?i)\b(?:step|epoch|iter(?:ation)?|batch|round|trial|shard|phase)\b[ :=#]{0,4}\d")
 _WORKS = re.compile(
-    r"(?i)^(?:.{0,60}\b(?:INFO|DEBUG)\b[^a-z]{0,40})?(?:(?:re)?(?:load|build|start|process|compar|run|train|evaluat|creat"
-    r"|download|fetch|initiali[sz]|comput|merg|prepar|launch|connect|tokeniz|pars|validat)(?:n?ing|ed)|using|built|reading"
-    r"|entering|now|as expected)\b(?! error)"
+    r"(?i)^(?:.{0,60}\b(?:INFO|DEBUG)\b[^a-z]{0,40})?(?:(?:re)?(?:load|build|start|process|compar|run|train|evaluat"
+    r"|creat|download|fetch|initiali[sz]|comput|merg|prepar|launch|connect"
+    r"|tokeniz|pars|validat)(?:n?ing|ed)|using|built"
+    r"|reading|entering|now|as expected)\b(?! error)"
 )
 _ADVISES = re.compile(
     r"(?:To|Please|You|If|Try|Make sure|Consider|See|For|Check|Note|Refer|Set|Use|Ensure|Alternatively|Otherwise|When"
@@ -47,9 +48,9 @@ _NO_MORE = re.compile(
 )
 _CLEANS_UP = re.compile(
     r"(?i)\b(?:clean\w*|clos(?:e|ed|ing)|upload\w*|flush\w*|sav(?:e|ed|ing)|teardown|tear\w* down|finali[sz]\w*"
-    r"|releas\w*|shut\w*|bye|goodbye|remov(?:e|ed|ing)|delet(?:e|ed|ing)|stopp(?:ed|ing)|disconnect\w*|sync\w*|collect\w*"
-    r"|archiv\w*|wandb|mlflow|elapsed|took \d|finish\w*|unlock\w*|atexit|on exit|at exit|cleanup|freed|freeing"
-    r"|dump(?:ed|ing)|join(?:ed|ing)|dispos\w*|destroy\w*|detach\w*|unmount\w*|(?:un|de)register\w*"
+    r"|releas\w*|shut\w*|bye|goodbye|remov(?:e|ed|ing)|delet(?:e|ed|ing)|stopp(?:ed|ing)|disconnect\w*|sync\w*"
+    r"|collect\w*|archiv\w*|wandb|mlflow|elapsed|took \d|finish\w*|unlock\w*|atexit|on exit|at exit|cleanup|freed"
+    r"|freeing|dump(?:ed|ing)|join(?:ed|ing)|dispos\w*|destroy\w*|detach\w*|unmount\w*|(?:un|de)register\w*"
     r"|purg\w*|drain\w*|evict\w*|unload\w*|report\w*|notif\w*)\b"
 )
 # Lines that stand after a cause and are nobody's last words.
@@ -58,7 +59,8 @@ _NOISE = re.compile(
     r"|Trace/|\[\d+\][+-]?\s+(?:Exit|Done|Killed)|npm (?:ERR!|error)|real\t|user\t|sys\t|\s*$|Node\.js v|core dumped"
     r"|srun: |slurmstepd: |error: Recipe |\*\*\* SIG|ERROR conda\.cli|Command exited with|[=*#~+_. -]{4,}$"
     r"|[WIE]\d{4} [\d:.]+ .{0,80}(?:api|multiprocessing)\.py:|Root Cause|Extension modules:|\+ "
-    r"|wandb: |Set the environment variable HYDRA_FULL|Error executing job with|During handling|[│╭╰─╮╯╷╵|]+\s*$"
+    r"|wandb:|Process \S+:$"
+    r"|Set the environment variable HYDRA_FULL|Error executing job with|During handling|[│╭╰─╮╯╷╵|]+\s*$"
     r"|An exception has occurred, use|To exit: use|Primary job |a non-zero exit code|\s*at (?:node:|java\.)"
     r"|\s+@ +0x|\S+\.so[\d.]*\(|[\w/.-]+\(\+0x|If you (?:suspect|are)|\[ERROR\] (?:To see|Re-run|For more|\[Help|$)"
     r"|\[ERROR\]$|For (?:more|detailed) information|Use --help|Pass --help|Try ['`]"
