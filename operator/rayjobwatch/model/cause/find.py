@@ -20,6 +20,7 @@ _SIDE = re.compile(
     r"Exception in thread |Task exception was never retrieved|future: <Task|Process \S+:$|Exception in callback"
     r"|Future exception was never retrieved|handle: <|Unhandled exception in thread"
 )
+_REPORTED = "Error executing job with overrides:"  # so does Hydra tell what nobody caught
 MOST_LINES = 5000
 _STACK = re.compile(r"(?:Call stack|Stack \(most recent call last\)):$")
 _TASK_ERROR = re.compile(r"(?:ray\.exceptions\.)?RayTaskError\((.+)\)$")
@@ -123,7 +124,9 @@ def _lead(lines: Sequence[str], at: int) -> str:
 
 def _of_chain(chain: Chain, lead: str, *, headless: bool) -> Finding:
     cause = chain.cause
-    role = Role.UNCAUGHT if chain.is_uncaught or headless else Role.CAUGHT
+    reported = lead.startswith(_REPORTED)
+    lead = "" if reported else lead
+    role = Role.UNCAUGHT if chain.is_uncaught or headless or reported else Role.CAUGHT
     inner = _TASK_ERROR.match(cause.type)
     kind = inner[1] if inner else cause.type
     return Finding(

@@ -78,7 +78,7 @@ _ABORTS = re.compile(
     r"(?:free|malloc|realloc|munmap_chunk)\(\): .+|double free or corruption.*|corrupted (?:size|double).*"
     r"|\*\*\* (?:stack smashing detected|buffer overflow detected).*|.*Check failed: .+"
     r"|ERROR: Unexpected .+ encountered in worker\..*"
-    r"|(?:fatal|FATAL) error: (?!.*No such file).+|Out of memory: .+|OOMKilled.*|Bus error.*|Illegal instruction.*"
+    r"|(?:[Ff]atal|FATAL) error: (?!.*No such file).+|Out of memory: .+|OOMKilled.*|Bus error.*|Illegal instruction.*"
 )
 
 

@@ -55,11 +55,14 @@ _CLEANS_UP = re.compile(
 )
 # Lines that stand after a cause and are nobody's last words.
 _NOISE = re.compile(
-    r"^(?:make(?:\[\d+\])?: \*\*\* \[|exit status \d|Aborted\b|Killed\b|Terminated\b|Segmentation fault|Bus error"
+    r"^(?:make(?:\[\d+\])?: \*\*\* \[|exit status \d|Aborted(?: \(core dumped\))?$"
+    r"|Killed\b|Terminated\b|Segmentation fault|Bus error"
     r"|Trace/|\[\d+\][+-]?\s+(?:Exit|Done|Killed)|npm (?:ERR!|error)|real\t|user\t|sys\t|\s*$|Node\.js v|core dumped"
     r"|srun: |slurmstepd: |error: Recipe |\*\*\* SIG|ERROR conda\.cli|Command exited with|[=*#~+_. -]{4,}$"
     r"|[WIE]\d{4} [\d:.]+ .{0,80}(?:api|multiprocessing)\.py:|Root Cause|Extension modules:|\+ "
     r"|wandb:|Process \S+:$"
+    r"|(?i:(?:stack ?trace(?:back)?|call ?stack(?: \(.*\))?|(?:error termination\. )?backtrace):?$)"
+    r"|#\d+ +0x|\s*(?:full_key: |object_type=)"
     r"|Set the environment variable HYDRA_FULL|Error executing job with|During handling|[│╭╰─╮╯╷╵|]+\s*$"
     r"|An exception has occurred, use|To exit: use|Primary job |a non-zero exit code|\s*at (?:node:|java\.)"
     r"|\s+@ +0x|\S+\.so[\d.]*\(|[\w/.-]+\(\+0x|If you (?:suspect|are)|\[ERROR\] (?:To see|Re-run|For more|\[Help|$)"
