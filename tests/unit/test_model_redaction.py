@@ -1,5 +1,6 @@
 """No planted secret is shown, and no harmless line is spoilt."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rayjobwatch.model.digest import LogDigest
 from rayjobwatch.model.failure import failure_of
 from rayjobwatch.model.jobs import JobRow
 from rayjobwatch.model.redaction import MASK, redact
+from rayjobwatch.model.redaction.keys import without_keys
 from rayjobwatch.model.redaction.patterns import MAX_PATTERNS, InvalidPatternError, Patterns
 from rayjobwatch.model.text import clean_line
 
@@ -108,6 +110,50 @@ def test_a_job_that_ends_with_its_key_does_not_show_it_as_the_cause() -> None:
     )
     assert "fakeLine2" not in failure_of(row, digest.window).text
     assert "fakeLine2" not in failure_of(row).text
+
+
+@pytest.mark.parametrize(
+    "unit", ["1:", "1", "-", " ", "|", "(a)", "[a]", "a:1 ", "INFO ", "11111111 ", "value: ", "0a"]
+)
+@pytest.mark.parametrize("times", [40, 8000])
+def test_no_line_inside_of_a_key_holds_the_controller_up(unit: str, times: int) -> None:
+    def seconds() -> float:
+        started = time.thread_time()
+        without_keys([KEY[0], unit * times + "!"], False)
+        return time.thread_time() - started
+
+    assert any(seconds() < 0.05 for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "2026-11-21 10:00:00 INFO {}",
+        "[2026-11-21 10:00:00,123] WARNING x.py:3 -- {}",
+        "\x1b[36m(f pid=1)\x1b[0m {}\x1b[0m",
+    ],
+)
+def test_a_key_is_masked_to_its_short_last_line_whatever_a_logger_puts_before_it(around: str) -> None:
+    tail = LogDigest().fed([around.format(line) for line in [*KEY, "after"]], "c").tail
+    assert not any(secret in "\n".join(tail) for secret in ("MIIfake", "fakeLine2", "Zm="))
+    assert tail[-1].endswith(" after")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("    - name: DB_PASSWORD", "      value: hunter2x", "      value: ***"),
+        ('- name: "HF_TOKEN"', '  value: "hunter2x"', '  value: "***"'),
+        ("INFO - name: API_KEY", "INFO   value: hunter2x", "INFO   value: ***"),
+        ("  <name>fs.s3a.secret.key</name>", "  <value>hunter2x</value>", "  <value>***</value>"),
+        ("- name: DB_PASSWORD", "  valueFrom:", "  valueFrom:"),
+        ("- name: DB_PASSWORD", "  value: $(OTHER)", "  value: $(OTHER)"),
+        ("- name: BATCH_SIZE", "  value: 32", "  value: 32"),
+        ("- name: db-credentials", "- name: run", "- name: run"),
+    ],
+)
+def test_a_value_below_the_name_of_a_secret_is_masked(name: str, value: str, shown: str) -> None:
+    assert LogDigest().fed([name], "c").fed([value, "value: next"], "c").tail == (name, shown, "value: next")
 
 
 def test_a_begin_without_an_end_hides_no_more_than_what_could_be_a_key() -> None:

@@ -51,6 +51,13 @@ def test_a_pattern_that_speaks_of_the_whole_text_means_the_line(pattern: str) ->
     assert [line for line, _ in Scanner([pattern]).matches(["a", "oom", "b oom"])] == ["oom"]
 
 
+@pytest.mark.parametrize("beside", ["fine", "\x1b[31mred\x1b[0m", "10%\r20%"])
+def test_what_stands_beside_a_line_does_not_change_what_is_found_in_it(beside: str) -> None:
+    lines = ["loss\x07=nan", "los\u200bs=nan ", "loss=nan ", "loss=nan"]
+    found = [line for line, _ in Scanner([r"loss=nan$"]).matches([*lines, beside])]
+    assert found == ["loss=nan", "loss=nan", "loss=nan"]
+
+
 def test_a_match_over_two_lines_is_none() -> None:
     assert not list(Scanner([r"a\s+b"]).matches(["a", "b"]))
 

@@ -1,6 +1,7 @@
 """What a user sees of text that came from a log: one clean line, no secrets, never too long."""
 
 import time
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -13,13 +14,15 @@ ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=30
 LIMITS = st.integers(-5, 80)
 LONGEST_LINE = 16_384
 SECRET = "S3CR3Tq7"
+# What turns text around, or is there and not to be seen.
+INVISIBLE = "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\ufffb\U000e0041"
 
 
 @given(ANY_TEXT, LIMITS)
 def test_a_shown_line_is_one_printable_line_within_its_limit(text: str, limit: int) -> None:
     shown = clean_line(text, limit)
     assert len(shown.encode("utf-8")) <= max(0, limit)
-    assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in shown)
+    assert not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in INVISIBLE for char in shown)
     assert len(shown.splitlines()) <= 1
 
 
@@ -53,6 +56,10 @@ def test_a_cut_never_halves_a_character(text: str, limit: int, shown: str) -> No
     [
         ("\x1b[1;31mred\x1b[0m", "red"),
         ("\x1b]8;;http://x\x07link\x1b]8;;\x07", "link"),
+        ("PASSWORD\x1b(B\x1b[m is set", "PASSWORD is set"),
+        ("\x9b31mred\x9b0m \x1b7\x1b[1;1Htop\x1b8", "red top"),
+        ("\x1bPq#0\x1b\\image \x1b_hidden\x1b\\end", "image end"),
+        (f"in{INVISIBLE}visible", "invisible"),
         ("10%\r20%\r30%\r\n", "30%"),
         ("x" * 20_000 + "\r100% done", "100% done"),
         ("a\tb", "a   b"),
@@ -63,7 +70,8 @@ def test_a_cut_never_halves_a_character(text: str, limit: int, shown: str) -> No
         ("trailing   \n", "trailing"),
         ("日本語 ログ", "日本語 ログ"),
     ],
-    ids=["colour", "link", "progress bar", "long progress bar", "tab", "control", "line ends", "surrogate", "bidi",
+    ids=["colour", "link", "character set", "C1 and places", "device", "invisible", "progress bar",
+         "long progress bar", "tab", "control", "line ends", "surrogate", "bidi",
          "blank end", "other scripts"],
 )  # fmt: skip
 def test_a_terminals_line_is_shown_as_a_person_would_have_read_it(line: str, shown: str) -> None:
@@ -178,7 +186,7 @@ HOSTILE = [
     "a_", "-", "a-", "token", "token_", "token ", "token=", 'token"', 'token="', 'token="\\', "password_a_", "_pass",
     "--token ", "--", "-- ", "api_key", "private_", "a", "eyJ", "-eyJaaaaaaaa", "eyJaaaaaaaa.", "bearer ", "Basic ",
     "a://", "a://b:", "://", "@", "&sig=", "sk-", "xoxb-", "cookie:", 'authorization="', "\x1b[", "\x1b]", "\t", " ",
-    "\r", "é", "😀", "\\", '\\"',
+    "\r", "é", "😀", "\\", '\\"', "PWD={1", "key=", "auth=(",
 ]  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from rayjobwatch.model.plain import plain_line
 from rayjobwatch.model.redaction.patterns import compiled, set_of
-from rayjobwatch.model.text import plain_line
 
 # A line and the numbers of the patterns that it matches, of each line that matches any.
 Matches = Iterable[tuple[str, Sequence[int]]]
@@ -15,7 +15,6 @@ BLOCK_LINES = 64
 MAX_STEPS = 20_000
 # Inside a block these mean another place than in a single line, so that blocks would hide matches.
 _ABSOLUTE = re.compile(r"\\[AzC]|\(\?[a-zA-Z]*-[a-zA-Z]*m")
-_MARKED = ("\x1b", "\r")
 
 
 class Scanner:
@@ -43,5 +42,7 @@ class Scanner:
 
 
 def _plain(lines: Sequence[str]) -> Sequence[str]:
-    text = "".join(lines)
-    return [plain_line(line) for line in lines] if any(mark in text for mark in _MARKED) else lines
+    # Line by line: what stands beside a line must not change what is found in it.
+    if all(map(str.isprintable, lines)):
+        return lines
+    return [line if line.isprintable() else plain_line(line) for line in lines]

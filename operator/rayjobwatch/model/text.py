@@ -1,15 +1,12 @@
 """Text from outside made fit for status and Events: clean single lines, no secrets, cut by bytes."""
 
-import re
 from functools import lru_cache
 
+from rayjobwatch.model.plain import LONGEST_INPUT, plain_line
 from rayjobwatch.model.redaction import redact
 from rayjobwatch.model.redaction.patterns import NO_PATTERNS, Patterns
 
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ELLIPSIS = "…"
-_LONGEST_INPUT = 16_384
 _LONGEST_SHOWN = 4096
 _LONGEST_KEPT = 1024
 
@@ -35,12 +32,6 @@ def _kept(line: str, limit: int) -> str:
     return clean_line(line, limit)
 
 
-def plain_line(line: str) -> str:
-    """Return a log line without ANSI and control characters, in the last state of a progress bar; not yet redacted."""
-    text = line.rstrip("\r\n").rsplit("\r", 1)[-1][:_LONGEST_INPUT]
-    return _CONTROL.sub("", _ANSI.sub("", text)).rstrip()
-
-
 def cut(text: str, limit: int) -> str:
     """Cut `text` to at most `limit` bytes of UTF-8, never inside a character, marked with an ellipsis if it fits."""
     if len(text) <= limit and text.isascii():
@@ -55,7 +46,7 @@ def cut(text: str, limit: int) -> str:
 
 def last_line(text: str, limit: int = 512) -> str:
     """Return the last line of `text` that is not blank, cleaned and cut; empty when there is none."""
-    for line in reversed(text[-_LONGEST_INPUT:].split("\n")):
+    for line in reversed(text[-LONGEST_INPUT:].split("\n")):
         if cleaned := clean_line(line, limit):
             return cleaned
     return ""

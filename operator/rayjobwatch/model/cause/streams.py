@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rayjobwatch.model.cause.window import Numbered
-from rayjobwatch.model.text import plain_line
+from rayjobwatch.model.plain import plain_line
 
 MAX_STREAMS = 64
 

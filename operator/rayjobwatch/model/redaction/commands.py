@@ -7,9 +7,14 @@ from rayjobwatch.model.redaction.values import MASK, has_both, looks_coded, look
 _URL = re.compile(
     r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/\"'<>?#]*)@(?=[^\s@])|(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/\"'<>@:]*:[^\s/\"'<>]*)@(?=[^\s@])"
 )
-_USER = re.compile(r"[a-z][a-z_-]{0,20}$|\*\*\*$|\$\{?\w+\}?$|<\w+>$|\{\w+\}$")
+_STAND_IN = r"(?:\*{3,}|\$\{?\w+\}?|<[\w-]+>|\{[\w.]+\}|%s)"
+_USER = re.compile(rf"[a-z][a-z_-]{{0,20}}$|(?:[\w.-]{{0,60}}|{_STAND_IN}):{_STAND_IN}$|{_STAND_IN}$")
+_CODED_URL = re.compile(
+    r"(?i)(%3A%2F%2F)((?:[^\s&\"'<>%]|%(?!2F|3F|23|40))*%3A(?:[^\s&\"'<>%]|%(?!2F|3F|23|40))*)(?=%40)"
+)
 _PORT = re.compile(r"[\w.-]+:\d{1,5}$")
 _DSN = re.compile(r"(\b[\w.-]{1,60}:)([^\s@/:\"']{1,200})(?=@(?:tcp|unix|udp)\()")
+_ORACLE = re.compile(r"(\bjdbc:oracle:\w{1,10}:\w{1,60}/|\bsqlplus\s{1,4}[\"']?\w{1,60}/)([^\s@/]{1,100})(?=@)")
 _PGPASS = re.compile(r"(\b(?=[\w.*-]{0,60}[A-Za-z])[\w.*-]{1,60}:\d{4,5}:\w{1,60}:\w{1,60}:)([^\s:\"']{4,200})")
 _SIGNED = re.compile(
     r"(?i)([?&](?:sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token)|code|key|hmac|auth)=)([^\s&\"'<>]{6,})"
@@ -31,7 +36,14 @@ _COMMANDS = tuple(
         r"(?i:\bidentified\s{1,4}by\s{1,4})(?=[\"'])",
         r"\bkeytool\b[^|;&]{0,300}?\s-(?:store|key)pass\s{1,4}",
         r"\bPassword for [^:]{1,100}:\s{1,4}",
-        r"\blogin\(\s{0,4}[\"'][^\"']{1,100}[\"']\s{0,4},\s{0,4}(?=[\"'])",
+        r"\b(?:login|auth|\w{0,40}Auth|Client)(?:\s?=\s?)?\(\s{0,4}[\"'][^\"']{1,100}[\"']\s{0,4},\s{0,4}(?=[\"'])",
+        r"\blogin\((?:[^()]{0,100},)?\s{0,4}key\s?=\s?(?=[\"'])",
+        r"\bClient\(\s{0,4}(?=[\"'][A-Za-z0-9]{32,100}[\"'])",
+        r"\b(?:SecretStr|SecretBytes|Secret|Password)\(\s{0,4}(?:value\s?=\s?)?b?(?=[\"'])",
+        r"\"username\"\s{0,4}:\s{0,4}\"[^\"]{1,100}\"\s{0,4},\s{0,4}\"key\"\s{0,4}:\s{0,4}(?=\")",
+        r"\b(?:zip|unzip|7z)\b[^|;&]{0,200}?\s-P\s{0,4}|\b7z\b[^|;&]{0,200}?\s-p(?=\S)",
+        r"\bopenssl\s{1,4}enc\b[^|;&]{0,200}?\s-[kK]\s{1,4}",
+        r"\b(?:smbclient|rpcclient|smbget)\b[^|;&]{0,200}?\s-U\s{0,4}[\"']?[^\s\"'%]{1,100}%",
         r"(?<=\becho )(?=\S{1,500}\s{0,4}\|[^|]{0,200}--password-stdin)",
     )
 )
@@ -41,10 +53,12 @@ def redact_commands(text: str) -> str:
     """Mask credentials in URLs, behind schemes and in the arguments of well-known commands."""
     if "://" in text:
         text = _URL.sub(_url, text)
+    if "%2" in text:
+        text = _CODED_URL.sub(_second, text)
     text = _SIGNED.sub(_second, text)
     text = _BEARER.sub(_bearer, text)
     text = _LOGIN.sub(_login, text)
-    for pattern in (_DSN, _PGPASS, _SIGNING, *_COMMANDS):
+    for pattern in (_DSN, _ORACLE, _PGPASS, _SIGNING, *_COMMANDS):
         text = pattern.sub(_second, text)
     return text
 

@@ -24,17 +24,21 @@ _KINDS = (
     r"r8_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{20,}|pplx-[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{20,}|nvapi-[\w-]{20,}",
     r"tskey-[\w-]{15,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|LTAI[A-Za-z0-9]{12,24}|AKID[A-Za-z0-9]{13,40}",
     r"\d{8,10}:AA[\w-]{32,}|[MNO][A-Za-z\d_-]{23,27}\.[\w-]{6}\.[\w-]{27,}|[\w~.-]{3}8Q~[\w~.-]{31,34}",
+    r"lsv2_(?:pt|sk)_[\w]{20,}|[0-9a-f]{32}-us\d{1,2}(?![\w-])|AKCp[A-Za-z0-9]{40,}|cmVmdGtu[\w+/=-]{20,}|a(?:sh|es|ph)0_\w{30,}",
+    r"b3BlbnNzaC1rZXktdjE[\w+/=]*|LS0tLS1CRUdJTi(?:BQUklWQVRF|BSU0Eg|BFQyBQ|BPUEVOU1NI|BFTkNSWVBU|BEU0Eg)[\w+/=]*",
+    r"MII[\w+/]{5}BADANBgkqhkiG9w0BAQEFAASC[\w+/=]*",
     r"(?<!-)eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}",
 )
 _KNOWN = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_KINDS)})")
 # `hooks.slack.com/services/T0/B0/x`: who knows the address may post.
 _WEBHOOKS = re.compile(
     r"(hooks\.slack\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/webhooks/\d{1,25}/"
-    r"|webhook\.office\.com/webhookb2/|api\.telegram\.org/bot)[^\s\"'<>]+"
+    r"|webhook\.office\.com/webhookb2/|outlook\.office(?:365)?\.com/webhook/|api\.telegram\.org/bot)[^\s\"'<>]+"
 )
 _KEY_IN_A_LINE = re.compile(
     r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----)(?!\*\*\*).+?(?=-----END [A-Z0-9 ]{0,30}PRIVATE KEY|$)"
 )
+_JWK = re.compile(r"(\\{0,8}\"(?:d|p|q|dp|dq|qi|k)\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\")[\w-]{16,}")
 _KEY_BODY = re.compile(r"(\s*(?:\|\s+)?[\"']?)[A-Za-z0-9+/]{60,80}={0,2}((?:\\n)?[\"',]*\s*)$")
 
 
@@ -43,6 +47,8 @@ def redact_formats(text: str, mask: str) -> str:
     text = _KNOWN.sub(mask, text)
     text = _WEBHOOKS.sub(rf"\g<1>{mask}", text)
     text = _KEY_IN_A_LINE.sub(rf"\g<1>{mask}", text)
+    if '"kty' in text or '"kty' in text:
+        text = _JWK.sub(rf"\g<1>{mask}", text)
     body = _KEY_BODY.match(text)
     return f"{body[1]}{mask}{body[2]}" if body and _is_base64(text) else text
 

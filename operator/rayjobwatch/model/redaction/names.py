@@ -7,7 +7,7 @@ from rayjobwatch.model.redaction.values import word_set
 # Found first, then widened to the whole name.
 CORE = re.compile(
     r"(?i)pass(?:w|p|c|_|\b|$)|pass(?=[=:])|pwd|secret|token|credential|auth|cookie|jwt|(?<=[a-z_. -])key|psk"
-    r"|connection.?string|sas\b|pw(?=[=: ])|otp\b|sess(?:ion)?id|passe\b|kennwort|contrase|\bkey(?=[\"'=:])"
+    r"|connection.?string|sas\b|pw(?=[=: \"'])|otp\b|sess(?:ion)?id|passe\b|kennwort|contrase|\bkey(?=[\"'=:])"
 )
 _WORDS = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z]|[^A-Za-z]|$)|[A-Z]?[a-z]+|[A-Z]+|\d+")
 MAX_NAME = 80
@@ -17,6 +17,7 @@ _SECRET_WORDS = word_set(
     password passwords passwd passphrase passcode pwd secret secrets token tokens credential credentials cookie
     cookies apikey authtoken jwt authorization psk sas passwort userpass passkey pw otp totp sessionid sessid
     jsessionid phpsessid passe kennwort contrasena
+    bindpw rootpw userpw
     """
 )
 _SECRET_ENDS = (
@@ -28,7 +29,7 @@ _KEY_OF = word_set(
     """
     api access account auth encryption encrypt master private signing sign secret shared storage license deploy
     app application consumer session admin hmac aes cipher webhook write ingest fernet subscription service ssh
-    crypto security wandb openai root decryption client server tls ssl project team
+    crypto security wandb openai root decryption client server tls ssl project team kaggle
     """
 )
 # What follows the word makes it something else.
@@ -43,6 +44,7 @@ _NO_SECRET_AFTER = word_set(
     throughput pos position positions window strategy checksum fingerprint algorithm method service server
     exists present set configured changed updated attempts retries reset hint quota total cost price alias
     domain probs logits accuracy loss acc mapping map order column columns attempt mount
+    bits encryption py pyc md go rs js java cc cpp
     """
 )
 # Words of language models and paging, of which there is a token without any secret.
@@ -82,7 +84,7 @@ def is_secret(words: list[str]) -> bool:
 def may_be_secret(words: list[str]) -> bool:
     """Whether the name is of some key, so that its value is a secret if it looks like one."""
     known = len(words) > 1 and words[-2] in _NO_SECRET_BEFORE
-    return bool(words) and words[-1] == "key" and not known
+    return (bool(words) and words[-1] == "key" and not known) or words[-2:] in (["csrf", "token"], ["csrftoken"])
 
 
 def is_weak(words: list[str]) -> bool:
@@ -103,6 +105,8 @@ def _secret_word(words: list[str]) -> int | None:
         if word in _SECRET_WORDS or (len(word) > 6 and word.endswith(_SECRET_ENDS)):
             return at
         if word in ("key", "keys") and at and words[at - 1] in _KEY_OF:
+            return at
+        if word in ("phrase", "word", "code") and at and words[at - 1] == "pass":
             return at
         if word == "pass" and (at == len(words) - 1 or words[at + 1].isdigit()):
             return at

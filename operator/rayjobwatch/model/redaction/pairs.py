@@ -19,10 +19,10 @@ from rayjobwatch.model.redaction.values import MASK, has_both, is_harmless, is_p
 
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _AFTER = re.compile(
-    r"(?P<close>\\{0,8}[\"'`]\]?|\]?)"
-    r"(?P<sep>\s{0,4},?\s{0,4}\\{0,8}[\"']?value\\{0,8}[\"']?\s{0,4}[=:]\s{0,4}|\s{0,8}(?:=>|->|:=|={1,2}|!=|:)\s{0,8}"
+    r"(?P<close>\\{0,8}[\"'`]\]?|%5[dD]|\]?)"
+    r"(?P<sep>\s{0,4},?\s{0,4}\\{0,8}[\"']?value\\{0,8}[\"']?\s{0,4}[=:]\s{0,4}|\s{0,40}(?:=>|->|:=|={1,2}|!=|:)\s{0,40}"
     r"|%3[dD]|(?:\s{1,4}(?:is|was|set to):?\s{1,4})(?=\S)|\s{1,4}(?=['\"])"
-    r"|\s{0,4},\s{0,4}(?=b?\\{0,8}[\"'])|>)"
+    r"|\s{0,4},\s{0,4}(?=b?\\{0,8}[\"'])|</name>\s{0,8}<value>|>|\s{1,40}[|│┃]\s{1,40})"
 )
 _FLAG = re.compile(r"\s{1,8}(?![-|&;>])")
 _TYPED = re.compile(
@@ -34,17 +34,21 @@ _WRAP = re.compile(
     r"|(?:\w{1,20}\.)?(?:SecretStr|SecretBytes|Secret|Password|Token|str|bytes|quote|String)\()(?=[bru]?\\{0,8}[\"'])"
 )
 _OPEN = re.compile(r"[bBrRuUfF]{0,2}(?P<escape>\\{0,8})(?P<quote>[\"'`])")
-_IN_DOUBLE = re.compile(r'(?:\\.|[^"\\])*')
-_IN_SINGLE = re.compile(r"(?:\\.|[^'\\])*")
-_IN_TICKS = re.compile(r"[^`]*")
+_IN = {'"': re.compile(r'(?:\\.|[^"\\])*'), "'": re.compile(r"(?:\\.|[^'\\])*"), "`": re.compile(r"[^`]*")}
 _IN_ESCAPED = re.compile(r"[^\"'\\]*")
 _BARE = re.compile(r"(?:[^\s\"'&;,<]|[\"'](?=\S)|[&;,](?!\s|$|[\w.% -]{1,40}[=:]|[\"'])|<(?!/))+")
-_TO_END = re.compile(r"(?:=\"[^\"]*\"|[^\"'\\]|\\(?![\"']))*")
+_TO_END = re.compile(r"(?:=\"[^\"]*\"|[^\"'\\]|\\(?!\\{0,3}(?:[\"']|r\\{1,4}n)))*")
 _SCHEME = re.compile(
     r"(?i)(?:bearer|basic|token|apikey|api-key|negotiate|digest|aws4-hmac-sha256|key|splunk|ssws|hmac)\s{1,4}"
 )
-_MADE = re.compile(r"\\{0,8}[\"']?\s{0,4}[=:]?\s{0,4}\\{0,8}[\"']?([\w.+~=-]{8,200})(?![(\[/\w])")
+_MADE = re.compile(r"\\{0,8}[\"']?\s{0,4}[=:]?\s{0,4}\\{0,8}[\"']?([\w.+~=-]{8,300}+)")
+_MADE_REST = re.compile(r"[\w.+~=-]*+(?![(\[/])")
+_SAID = re.compile(r"\s{1,40}([^\s/\\(){}<>:\"'=|]{6,200}+)(?=\s|$)")
+_CELL = re.compile(r"([^\s|│┃]{4,200})(?=\s{0,200}(?:[|│┃]|$))")
+_BRACED = re.compile(r"\{(?=[^}]{0,200}(?:\d|\}\}))(?:[^}]|\}\}){1,200}+\}(?=;|$)")
+_TEXT = re.compile(r"(?i)\b(?:next|special|generated|predicted|sampled|first|last|stop|pad|eos|bos|unk|mask)[ -]$")
 _HEAD = 300
+_PASSWORDS = (["password"], ["passwd"], ["passphrase"])
 _NETRC = re.compile(r"\blogin\s{1,4}\S{1,200}\s{1,4}$|^\s{0,8}(?:ENV|ARG)\s{1,4}$")
 
 
@@ -66,13 +70,22 @@ def _secrets(text: str) -> Iterator[tuple[int, int]]:
             continue
         begin, end = _widened(text, core.start(), core.end(), done)
         words = words_of(text[begin:end])
-        value = _value(text, begin, end, words) if is_secret(words) else None
-        if value is None and (is_secret(words) or may_be_secret(words)):
-            value = _made(text, end, strict=is_weak(words) or not is_secret(words))
+        value = _found(text, begin, end, words)
         done = max(done, end)
         if value:
             yield value
             done = value[1]
+
+
+def _found(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int] | None:
+    secret = is_secret(words)
+    if secret and is_weak(words) and _TEXT.search(text, max(0, begin - 20), begin):
+        return _made(text, end, strict=False)  # of a language model: no secret, unless it looks like one
+    value = _value(text, begin, end, words) if secret else None
+    if value is None and (secret or may_be_secret(words)):
+        # `secret "db-2" not found` is about a Secret of Kubernetes.
+        value = _made(text, end, strict=is_weak(words) or not secret or words == ["secret"])
+    return value or (_said(text, end) if words[-1:] in _PASSWORDS else None)
 
 
 def _widened(text: str, begin: int, end: int, floor: int) -> tuple[int, int]:
@@ -85,6 +98,8 @@ def _widened(text: str, begin: int, end: int, floor: int) -> tuple[int, int]:
         end += 1
     while text[end - 1] in "-.":
         end -= 1
+    if text[begin - 1 : begin] == "%" and text[begin : begin + 2] in ("5B", "5b"):
+        begin += 2
     if text[begin:end].lower() in ("key", "string") and begin > least and text[begin - 1] == " ":
         begin -= 1
         while begin > least and text[begin - 1].isalpha():
@@ -99,10 +114,12 @@ def _value(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int]
     separator = after["sep"].strip()
     if separator == ">" and text[begin - 1 : begin] != "<" and not text[:begin].endswith("</"):
         return None
-    if separator == "," and not after["close"]:
+    if (separator == "," and not after["close"]) or (separator == ":" and text[:begin].endswith("://")):
         return None
     if not separator and not (words[-1] == "password" and after["close"] == ""):
-        return None
+        return _of_flag(text, begin, end, words)
+    if separator in ("|", "│", "┃"):
+        return _cell(text, begin, after.end(), words, ruled=separator != "|")
     if separator in ("==", "!="):
         return None if _OPEN.match(text, after.end()) is None else _quoted(text, after.end(), words)
     at = after.end()
@@ -116,9 +133,29 @@ def _value(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int]
 def _made(text: str, end: int, *, strict: bool) -> tuple[int, int] | None:
     """Take what looks like a secret of itself, right behind the name: `using token Zx9…`, `"key": "Zx9…"`."""
     found = _MADE.match(text, end)
-    value = found[1].rstrip(".") if found else ""
-    looks = looks_made(value) or (not strict and has_both(value))
-    return (found.start(1), found.start(1) + len(value)) if found and looks else None
+    if found is None or not (looks_made(found[1].rstrip(".")) or (not strict and has_both(found[1].rstrip(".")))):
+        return None
+    rest = _MADE_REST.match(text, found.end())
+    return (found.start(1), len(text[: rest.end()].rstrip("."))) if rest else None
+
+
+def _said(text: str, end: int) -> tuple[int, int] | None:
+    """Take the word after `password`, where it is none of a language: `with password hunter2!x`."""
+    found = _SAID.match(text, end)
+    value = found[1].rstrip(".,;)]") if found else ""
+    return (found.start(1), found.start(1) + len(value)) if found and _is_mixed(value) else None
+
+
+def _cell(text: str, begin: int, at: int, words: list[str], *, ruled: bool) -> tuple[int, int] | None:
+    """Take the cell of a table beside the name's: `| password | hunter2 |`. `ruled`: not with what is a pipe, too."""
+    found = _CELL.match(text, at)
+    alone = ruled or text[:begin].strip()[-1:] in ("", "|")
+    harmless = found and is_harmless(found[1], weak=is_weak(words), quoted=False, colon=False, following="")
+    return found.span(1) if found and alone and not harmless and _is_mixed(found[1]) else None
+
+
+def _is_mixed(value: str) -> bool:
+    return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
 def _read(text: str, at: int, words: list[str], separator: str, spaced: str) -> tuple[int, int] | None:
@@ -128,7 +165,11 @@ def _read(text: str, at: int, words: list[str], separator: str, spaced: str) -> 
         return None
     if _OPEN.match(text, at):
         return _quoted(text, at, words)
-    return _bare(text, at, words, colon=separator != "=" or spaced.endswith(" "))
+    if separator == "=" and (braced := _BRACED.match(text, at)):
+        return braced.span()
+    found = _bare(text, at, words, colon=separator != "=" or spaced.endswith(" "))
+    coded = text.find("%26", *found) if found and separator in ("%3D", "%3d") else -1
+    return (at, coded) if coded > at else found
 
 
 def _tells(text: str, at: int) -> bool:
@@ -140,9 +181,10 @@ def _quoted(text: str, at: int, words: list[str]) -> tuple[int, int] | None:
     opened = _OPEN.match(text, at)
     if opened is None:
         return None
-    inside = {'"': _IN_DOUBLE, "'": _IN_SINGLE, "`": _IN_TICKS}[opened["quote"]]
-    body = (_IN_ESCAPED if opened["escape"] else inside).match(text, opened.end())
-    value = body[0] if body else ""
+    begin = opened.end()
+    inside = _IN_ESCAPED if opened["escape"] else _IN[opened["quote"]]
+    head = inside.match(text, begin, begin + _HEAD)
+    value = head[0] if head else ""
     code = opened["quote"] == "`" and " " in value
     if (
         code
@@ -150,20 +192,21 @@ def _quoted(text: str, at: int, words: list[str]) -> tuple[int, int] | None:
         or is_harmless(value, weak=is_weak(words), quoted=True, colon=False, following="")
     ):
         return None
-    return opened.end(), opened.end() + len(value)
+    body = inside.match(text, begin)
+    return (begin, body.end()) if body else None
 
 
 def _bare(text: str, at: int, words: list[str], *, colon: bool) -> tuple[int, int] | None:
-    found = _BARE.match(text, at)
-    if found is None:
-        return None
-    value = found[0].rstrip(")]},.:>\"'")
-    if value.startswith("***") or (words == ["pwd"] and value[:1] in "/~"):
-        return None
-    if is_harmless(
-        found[0], weak=is_weak(words), quoted=False, colon=colon, following=text[found.end() : found.end() + 80]
+    # What is none is judged by its beginning: a line of names would be read to its end for each of them.
+    head = _BARE.match(text, at, at + _HEAD)
+    if head is None or is_harmless(
+        head[0], weak=is_weak(words), quoted=False, colon=colon, following=text[head.end() : head.end() + 80]
     ):
         return None
+    if head[0].startswith(("***", "-----BEGIN")) or (words == ["pwd"] and head[0][:1] in "/~"):
+        return None
+    found = _BARE.match(text, at) or head
+    value = found[0].rstrip(")]},.:>\"'")
     return (at, at + len(value)) if value else None
 
 
@@ -201,7 +244,7 @@ def _of_flag(text: str, begin: int, end: int, words: list[str]) -> tuple[int, in
         return None
     if _OPEN.match(text, spaced.end()):
         return _quoted(text, spaced.end(), words)
-    found = _BARE.match(text, spaced.end())
+    found = _BARE.match(text, spaced.end(), spaced.end() + _HEAD)
     word = found[0] if found else ""
     prose = word.islower() and word.isalpha() and len(word) < 20 and text[spaced.end() + len(word) :][:1] == " "
     if prose and _is_talk(text, begin, spaced.end() + len(word)) and not looks_random(word):

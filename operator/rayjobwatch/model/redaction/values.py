@@ -21,7 +21,7 @@ _NOTHING = word_set(
     in with please ok. loaded found ignored skipped present absent rotated revoked refreshed renewed deleted
     created updated provided configured success successful error warning rbac iam mtls local file env vault
     keyring both await yield lambda new self digest ntlm negotiate plain sasl <empty> inherit () [] {} too all
-    anonymous lax strict session permissive unauthorized forbidden allowed granted
+    anonymous lax strict session permissive unauthorized forbidden allowed granted raise return
     """
 )
 _PLACEHOLDER = re.compile(
