@@ -146,6 +146,9 @@ def test_a_key_is_masked_to_its_short_last_line_whatever_a_logger_puts_before_it
         ('- name: "HF_TOKEN"', '  value: "hunter2x"', '  value: "***"'),
         ("INFO - name: API_KEY", "INFO   value: hunter2x", "INFO   value: ***"),
         ("  <name>fs.s3a.secret.key</name>", "  <value>hunter2x</value>", "  <value>***</value>"),
+        ("api_key: >-", "  hunter2x", "  ***"),
+        ('"password": |', "  hunter2x", "  ***"),
+        ("notes: |", "  hunter2x", "  hunter2x"),
         ("- name: DB_PASSWORD", "  valueFrom:", "  valueFrom:"),
         ("- name: DB_PASSWORD", "  value: $(OTHER)", "  value: $(OTHER)"),
         ("- name: BATCH_SIZE", "  value: 32", "  value: 32"),
@@ -153,7 +156,7 @@ def test_a_key_is_masked_to_its_short_last_line_whatever_a_logger_puts_before_it
     ],
 )
 def test_a_value_below_the_name_of_a_secret_is_masked(name: str, value: str, shown: str) -> None:
-    assert LogDigest().fed([name], "c").fed([value, "value: next"], "c").tail == (name, shown, "value: next")
+    assert LogDigest().fed([name], "c").fed([value, "the next line"], "c").tail == (name, shown, "the next line")
 
 
 def test_a_begin_without_an_end_hides_no_more_than_what_could_be_a_key() -> None:

@@ -5,7 +5,7 @@ import re
 from rayjobwatch.model.redaction.values import MASK, has_both, looks_coded, looks_made
 
 _URL = re.compile(
-    r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/\"'<>?#]*)@(?=[^\s@])|(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/\"'<>@:]*:[^\s/\"'<>]*)@(?=[^\s@])"
+    r"(?i)(\b[a-z][a-z0-9+._-]{1,20}://)([^\s/\"'<>?#]*)@(?=[^\s@])|(\b[a-z][a-z0-9+._-]{1,20}://)([^\s/\"'<>@:]*:[^\s/\"'<>]*)@(?=[^\s@])"
 )
 _STAND_IN = r"(?:\*{3,}|\$\{?\w+\}?|<[\w-]+>|\{[\w.]+\}|%s)"
 _USER = re.compile(rf"[a-z][a-z_-]{{0,20}}$|(?:[\w.-]{{0,60}}|{_STAND_IN}):{_STAND_IN}$|{_STAND_IN}$")
@@ -23,7 +23,7 @@ _BEARER = re.compile(r"(?i)(\b(?:bearer|basic|ssws)\s{1,4})([a-z0-9._~+/=-]{6,})
 _LOGIN = re.compile(r"((?<![\w/.@-])[\w.-]{1,60}[:/])([^\s@/:\"'<>]{6,100})(?=@(?!sha\d)[\w.-]+)")
 _SIGNING = re.compile(r"(AWS4-HMAC-SHA256 .{0,200}?\bSignature=)([0-9a-f]{16,})")
 _COMMANDS = tuple(
-    re.compile(rf"({before}[\"']?)([^\s\"']{{1,500}})")
+    re.compile(rf"((?:{before})[\"']?)([^\s\"']{{1,500}})")
     for before in (
         r"\bsshpass\s{1,4}-p\s{0,4}",
         r"\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)\b[^|;&]{0,200}?\s-p(?=\S)",
@@ -31,16 +31,20 @@ _COMMANDS = tuple(
         r"\bredis-cli\b[^|;&]{0,200}?\s-a\s{1,4}",
         r"\b(?:wandb|neptune|huggingface-cli|hf)\s{1,4}login\s{1,4}(?:--relogin\s{1,4})?(?!-)(?=[a-z]{0,100}[A-Z0-9])",
         r"-pass(?:in|out)?\s{1,4}pass:",
-        r"\bcurl\b[^|;&]{0,300}?\s(?:-u|--user|--proxy-user)(?:=|\s{0,4})[\"']?[^\s:\"']{1,100}:",
-        r"(?<=\s)(?:-u|--user)(?:=|\s{1,4})[\"']?[A-Za-z][\w.@-]{0,60}:(?!\d{1,5}(?:[\s\"']|$))",
+        r"\bcurl\b[^|;&]{0,300}?\s(?:-u|--user|--proxy-user)(?:=|\s{0,4})[\"']?[^\s:\"']{1,100}:(?!//)",
+        r"(?<=\s)(?:-u|--user)(?:=|\s{1,4})[\"']?[A-Za-z][\w.@-]{0,60}:(?!//|\d{1,5}(?:[\s\"']|$))",
         r"(?i:\bidentified\s{1,4}by\s{1,4})(?=[\"'])",
         r"\bkeytool\b[^|;&]{0,300}?\s-(?:store|key)pass\s{1,4}",
         r"\bPassword for [^:]{1,100}:\s{1,4}",
-        r"\b(?:login|auth|\w{0,40}Auth|Client)(?:\s?=\s?)?\(\s{0,4}[\"'][^\"']{1,100}[\"']\s{0,4},\s{0,4}(?=[\"'])",
+        r"\b(?:login|auth|\w{0,40}Auth|Client|Session)(?:\s?=\s?)?\(\s{0,4}[\"'][^\"']{1,100}[\"']\s{0,4},\s{0,4}(?=[\"'])",
         r"\blogin\((?:[^()]{0,100},)?\s{0,4}key\s?=\s?(?=[\"'])",
         r"\bClient\(\s{0,4}(?=[\"'][A-Za-z0-9]{32,100}[\"'])",
         r"\b(?:SecretStr|SecretBytes|Secret|Password)\(\s{0,4}(?:value\s?=\s?)?b?(?=[\"'])",
         r"\"username\"\s{0,4}:\s{0,4}\"[^\"]{1,100}\"\s{0,4},\s{0,4}\"key\"\s{0,4}:\s{0,4}(?=\")",
+        r"\bcurl\b[^|;&]{0,300}?\s(?:-b|--cookie)(?:=|\s{1,4})[\"']?(?=[^\s\"'=]{1,60}=)",
+        r"\bssh-keygen\b[^|;&]{0,200}?\s-[NP]\s{1,4}|\bcqlsh\b[^|;&]{0,200}?\s-p\s{1,4}|\bldap\w{3,10}\b[^|;&]{0,200}?\s-w\s{1,4}",
+        r"(?<=\becho )(?=\S{1,500}\s{0,4}\|\s{0,4}sudo\s[^|]{0,60}-S)",
+        r"\bmc\s{1,4}(?:alias|config\s{1,4}host)\s{1,4}(?:set|add)\s{1,4}\S{1,60}\s{1,4}\S{1,200}\s{1,4}\S{1,100}\s{1,4}",
         r"\b(?:zip|unzip|7z)\b[^|;&]{0,200}?\s-P\s{0,4}|\b7z\b[^|;&]{0,200}?\s-p(?=\S)",
         r"\bopenssl\s{1,4}enc\b[^|;&]{0,200}?\s-[kK]\s{1,4}",
         r"\b(?:smbclient|rpcclient|smbget)\b[^|;&]{0,200}?\s-U\s{0,4}[\"']?[^\s\"'%]{1,100}%",

@@ -20,9 +20,10 @@ _BODY = re.compile(
 )
 _HEADER = re.compile(r".{0,120}?\b(?:Proc-Type|DEK-Info|Version|Comment|Hash|Encryption|Public-Lines): ")
 MARK = "-----BEGIN "
-_MARKS = (MARK, "PuTTY-User-Key", "Private-Lines", "- name: ", "<name>")
+_MARKS = (MARK, "PuTTY-User-Key", "Private-Lines", "- name: ", "<name>", ": |", ": >")
 # A name in one line and its value in the next, as in a pod's `env` and in Hadoop's settings.
 _NAME = re.compile(r"(?:.{0,120}\s|^)(?:- name: [\"']?|<name>)([\w.-]{1,80})(?:[\"']?|</name>)$")
+_BLOCK = re.compile(r"(?:.{0,120}\s|^)[\"']?([\w.-]{1,80})[\"']?:\s{1,4}[|>][+-]?$")
 _VALUE = re.compile(r"((?:.{0,120}\s|^)(?:value: [\"']?|<value>))([^\s\"'<$]{1,500})((?:[\"']|</value>)?)$")
 
 
@@ -62,5 +63,5 @@ def _line(line: str, inside: bool) -> tuple[str, bool]:
 
 def _opens(text: str) -> bool:
     """Whether the next line holds what must not be shown: the body of a key, or the value of a secret's name."""
-    name = _NAME.match(text)
+    name = _NAME.match(text) or _BLOCK.match(text)
     return bool(_BEGIN.search(text)) or (name is not None and is_secret(words_of(name[1])))

@@ -41,9 +41,10 @@ _TO_END = re.compile(r"(?:=\"[^\"]*\"|[^\"'\\]|\\(?!\\{0,3}(?:[\"']|r\\{1,4}n)))
 _SCHEME = re.compile(
     r"(?i)(?:bearer|basic|token|apikey|api-key|negotiate|digest|aws4-hmac-sha256|key|splunk|ssws|hmac)\s{1,4}"
 )
-_MADE = re.compile(r"\\{0,8}[\"']?\s{0,4}[=:]?\s{0,4}\\{0,8}[\"']?([\w.+~=-]{8,300}+)")
+_MADE = re.compile(r"\\{0,8}[\"']?\s{0,4}[=:]?\s{0,4}\\{0,8}[\"']?([\w.+~=-]{8,300}+(?:[+/][\w+/=]{1,300}+)?)")
 _MADE_REST = re.compile(r"[\w.+~=-]*+(?![(\[/])")
-_SAID = re.compile(r"\s{1,40}([^\s/\\(){}<>:\"'=|]{6,200}+)(?=\s|$)")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}$")
+_SAID = re.compile(r"\s{1,40}(?:(?:for|of)\s\S{1,60}\s(?:is|was):?\s)?([^\s/\\(){}<>:\"'=|]{6,200}+)(?=\s|$)")
 _CELL = re.compile(r"([^\s|│┃]{4,200})(?=\s{0,200}(?:[|│┃]|$))")
 _BRACED = re.compile(r"\{(?=[^}]{0,200}(?:\d|\}\}))(?:[^}]|\}\}){1,200}+\}(?=;|$)")
 _TEXT = re.compile(r"(?i)\b(?:next|special|generated|predicted|sampled|first|last|stop|pad|eos|bos|unk|mask)[ -]$")
@@ -64,17 +65,17 @@ def redact_pairs(text: str) -> str:
 
 def _secrets(text: str) -> Iterator[tuple[int, int]]:
     """Yield where secrets begin and end, in order and apart."""
-    done = 0
+    done = masked = 0
     for core in CORE.finditer(text):
         if core.start() < done:
             continue
-        begin, end = _widened(text, core.start(), core.end(), done)
+        begin, end = _widened(text, core.start(), core.end(), masked)
         words = words_of(text[begin:end])
         value = _found(text, begin, end, words)
         done = max(done, end)
         if value:
             yield value
-            done = value[1]
+            done = masked = value[1]
 
 
 def _found(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int] | None:
@@ -133,7 +134,9 @@ def _value(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int]
 def _made(text: str, end: int, *, strict: bool) -> tuple[int, int] | None:
     """Take what looks like a secret of itself, right behind the name: `using token Zx9…`, `"key": "Zx9…"`."""
     found = _MADE.match(text, end)
-    if found is None or not (looks_made(found[1].rstrip(".")) or (not strict and has_both(found[1].rstrip(".")))):
+    value = found[1].rstrip(".") if found else ""
+    coded = looks_random(value) and _BASE64.match(value)
+    if found is None or not (coded or looks_made(value) or (not strict and has_both(value))):
         return None
     rest = _MADE_REST.match(text, found.end())
     return (found.start(1), len(text[: rest.end()].rstrip("."))) if rest else None

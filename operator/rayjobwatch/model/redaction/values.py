@@ -25,7 +25,7 @@ _NOTHING = word_set(
     """
 )
 _PLACEHOLDER = re.compile(
-    r"[*•.#?_-]{1,64}$|[xX*._-]{3,64}$|<[^<>]*>?$|\$\{[^}]*\}?$|\$\(.*|\$\w+$|%[A-Za-z_]\w*%$|%(?:\(\w+\))?[sdrfq](?!\w)|\{\{.*|\{\w*[!:}]|\[(?:redacted|masked|hidden|filtered|mask|pad"
+    r"[*•.#?_-]{1,64}$|[|>][+-]?$|[xX*._-]{3,64}$|<[^<>]*>?$|\$\{[^}]*\}?$|\$\(.*|(?-i:\$(?:[A-Z][A-Z0-9_]*|[A-Za-z_]+)$)|%[A-Za-z_]\w*%$|%(?:\(\w+\))?[sdrfq](?!\w)|\{\{.*|\{\w*[!:}]|\[(?:redacted|masked|hidden|filtered|mask|pad"
     r"|cls|sep|unk|bos|eos)\]?$|(?:your|my)[-_ ](?:\w+[-_ ])*(?:key|token|password|secret|here)$|change-?me$|\*\*\*"
     r"|.{0,40}\.\.\.$|…|<\|?\w|</?s>",
     re.IGNORECASE,
@@ -39,7 +39,7 @@ _ATTRIBUTE = re.compile(
     r"|hparams|kwds|base64|cls|db|ray|tokenizer|each|data)(?:\.[A-Za-z_]\w{0,60}){1,8}\W{0,3}$"
 )
 _OWN_NAME = re.compile(
-    r"(?:[a-z]+_){0,6}(?:password|passwd|pwd|pass|tok|token|secret|api_?key|key|credentials?|cookie|auth|session)s?[,)\]}:;]*$",
+    r"(?:[a-z]+_){0,6}(?:password|passwd|pwd|pass|tok|token|secret|api_?key|key|cred(?:ential)?s?|cookie|auth|session)s?[,)\]}:;]*$",
     re.IGNORECASE,
 )
 _PATH = re.compile(
