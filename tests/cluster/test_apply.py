@@ -58,8 +58,9 @@ _RULE = {"name": "oom", "pattern": "out of memory"}
         pytest.param({"jobs": {"ids": [f"j{n}" for n in range(51)]}}, ["spec.jobs.ids"], id="too many ids"),
         pytest.param({"logs": {"protocol": "gopher"}}, ["spec.logs.protocol", '"Auto", "WebSocket"'], id="protocol"),
         pytest.param({"logs": {"tailLines": 101}}, ["spec.logs.tailLines", "100"], id="tailLines"),
-        pytest.param(
-            {"logs": {"rules": [_RULE | {"condition": "Ready"}]}}, ["controller's own"], id="built-in condition"
+        *(
+            pytest.param({"logs": {"rules": [_RULE | {"condition": one}]}}, ["controller's own"], id=f"built-in {one}")
+            for one in ("Ready", "DashboardReachable", "Finished", "Succeeded", "Stalled")
         ),
         pytest.param({"logs": {"rules": [_RULE | {"condition": "lower"}]}}, ["CamelCase"], id="condition"),
         pytest.param({"logs": {"rules": [_RULE, _RULE]}}, ["Duplicate value"], id="rule twice"),

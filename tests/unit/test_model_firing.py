@@ -1,20 +1,26 @@
 """What a user sees of log rules: which fires for which job, conditions and Events."""
 
 import json
+import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
 
+from rayjobwatch.model.conditions import conditions_of, refusal
 from rayjobwatch.model.firing import firing, rule_events
 from rayjobwatch.model.jobs import Job, JobState
 from rayjobwatch.model.lens import NOTHING, Findings
+from rayjobwatch.model.observation import Problem
+from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.spec import EventLevel, LogsSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import restored, status_of
 from rayjobwatch.model.values import Value
 from tests.unit.observations import T0, at
-from tests.unit.schema import faults, status_schema
+from tests.unit.schema import CRD, faults, status_schema
 
 LOGS = LogsSpec.model_validate(
     {
@@ -70,6 +76,15 @@ def test_a_rule_that_cannot_be_used_is_told_by_its_name_and_the_watch_is_not_rea
     for kind, status in (("Ready", "False"), ("Stalled", "True")):
         assert (conditions[kind]["status"], conditions[kind]["reason"]) == (status, "InvalidRule")
         assert "rule bad: missing ): a(b" in conditions[kind]["message"]
+
+
+def test_no_rule_can_have_a_condition_of_the_controllers_own() -> None:
+    state = replace(state_of(a=found("fine")), problem=Problem(Reason.RAY_CLUSTER_NOT_FOUND, "gone"))
+    own = {one.type for one in [*conditions_of(state, {"rule bad": "("}), *refusal("no")]}
+    schema = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    rule = schema["properties"]["spec"]["properties"]["logs"]["properties"]["rules"]["items"]["properties"]["condition"]
+    refused = next(one["rule"] for one in rule["x-kubernetes-validations"] if "self in" in one["rule"])
+    assert set(re.findall(r"'(\w+)'", refused)) == own
 
 
 def test_a_finished_watch_does_not_hide_that_a_rule_was_never_followed() -> None:

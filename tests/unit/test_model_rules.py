@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayjobwatch.model.lens import LINE_BYTES, NOTHING, Lens
+from rayjobwatch.model.redaction import MASK
 from rayjobwatch.model.rules import MAX_RULES, NO_STATES, RESTING, WINDOW_PARTS, Rule, Rules, States
 from rayjobwatch.model.scan import Scanner
 from rayjobwatch.model.text import clean_line
@@ -215,6 +216,23 @@ def test_the_last_value_counts() -> None:
     known = read_values(values, ["step 25/40"], known, at(1))
     assert known == {"progress": Value("25", "40", at(1)), "loss": Value("0.25", "", at(0))}
     assert progress_of([known]) == "62%"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("password=hunter2", MASK),
+        ("connecting to https://ann:hunter2@host.example", MASK),
+        ("customer-4711", MASK),
+        ("step\t12", "12"),
+        ("loss=0.25  ", "0.25"),
+    ],
+)
+def test_a_value_is_masked_where_its_line_says_that_it_is_a_secret(line: str, shown: str) -> None:
+    pattern = r"(?:password=|ann:|customer-|step\t|loss=)(?P<value>[\w.]+)"
+    lens = Lens([], [ValuePattern("found", pattern), ValuePattern("all", r"(?P<value>\S+)\s*$")], [r"customer-\d+"])
+    assert lens.read([line], NOTHING, at(0)).values["found"].text == shown
+    assert "hunter2" not in lens.read([line], NOTHING, at(0)).values["all"].text
 
 
 @pytest.mark.parametrize(

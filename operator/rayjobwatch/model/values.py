@@ -7,10 +7,12 @@ from datetime import datetime
 from types import MappingProxyType
 
 from rayjobwatch.model.redaction.patterns import compiled
+from rayjobwatch.model.redaction.values import MASK
 from rayjobwatch.model.scan import Matches
 
 MAX_VALUES = 16
 TEXT_BYTES = 64
+_LINE_BYTES = 65_536
 PROGRESS = "progress"
 
 
@@ -58,8 +60,15 @@ class Values:
     def _value(self, index: int, line: str, now: datetime, clean: Clean) -> Value | None:
         found = self._compiled[index].search(line)
         groups = found.groupdict() if found else {}
-        text = clean(groups.get("value") or "", TEXT_BYTES)
-        return Value(text, clean(groups.get("of") or "", TEXT_BYTES), now) if text else None
+        text, goal = (_shown(groups.get(name) or "", line, clean) for name in ("value", "of"))
+        return Value(text, goal, now) if text else None
+
+
+def _shown(text: str, line: str, clean: Clean) -> str:
+    """Clean a part of a line; mask it where the line says that it is a secret, which the part alone does not."""
+    shown = clean(text, TEXT_BYTES)
+    whole = clean(line.replace("\t", " "), _LINE_BYTES) if shown else ""
+    return shown if shown == MASK or text.strip().replace("\t", " ") in whole else MASK * bool(shown)
 
 
 def lacks_value(pattern: str) -> bool:
