@@ -66,6 +66,20 @@ WORDS = [
     *("token", "password", "=", ": ", '"', "'", "\\", " ", "--", "a", "_", "://", "@", "Bearer ", "eyJ", ".", "key"),
     *("api_", "***", "&sig=", "cookie", "(", ")", "Zx9Qw7Tt5R", "authorization: ", "value", "is ", ">", "<", "pass"),
     *(",", ";", ":5432:a:b:", "login", "-u ", "curl ", "[", "{", "}", "str = ", "$X", "%s", "/etc/x", "é", "\ud800"),
+    *(
+        " | ",
+        "%3A%2F%2F",
+        "%3A",
+        "%40",
+        "PWD={",
+        "auth=(",
+        "secret ",
+        "Client(",
+        "next ",
+        "hunter2!x",
+        "Session('",
+        "%26",
+    ),
     *("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "hooks.slack.com/services/", "AKIA"),
 ]
 

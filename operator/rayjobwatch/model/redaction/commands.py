@@ -15,7 +15,9 @@ _CODED_URL = re.compile(
 _PORT = re.compile(r"[\w.-]+:\d{1,5}$")
 _DSN = re.compile(r"(\b[\w.-]{1,60}:)([^\s@/:\"']{1,200})(?=@(?:tcp|unix|udp)\()")
 _ORACLE = re.compile(r"(\bjdbc:oracle:\w{1,10}:\w{1,60}/|\bsqlplus\s{1,4}[\"']?\w{1,60}/)([^\s@/]{1,100})(?=@)")
-_PGPASS = re.compile(r"(\b(?=[\w.*-]{0,60}[A-Za-z])[\w.*-]{1,60}:\d{4,5}:\w{1,60}:\w{1,60}:)([^\s:\"']{4,200})")
+_PGPASS = re.compile(
+    r"((?<![:\w])(?=[\w.*-]{0,60}[A-Za-z])[\w.*-]{1,60}:\d{4,5}:\w{1,60}:\w{1,60}:)([^\s:\"']{4,200}+)(?!:)"
+)
 _SIGNED = re.compile(
     r"(?i)([?&](?:sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token)|code|key|hmac|auth)=)([^\s&\"'<>]{6,})"
 )

@@ -7,7 +7,7 @@ from rayjobwatch.model.redaction.values import word_set
 # Found first, then widened to the whole name.
 CORE = re.compile(
     r"(?i)pass(?:w|p|c|_|\b|$)|pass(?=[=:])|pwd|secret|token|credential|auth|cookie|jwt|(?<=[a-z_. -])key|psk"
-    r"|connection.?string|sas\b|pw(?=[=: \"'])|otp\b|sess(?:ion)?id|passe\b|kennwort|contrase|macaroon|\bkey(?=[\"'=:])"
+    r"|connection.?string|sas\b|pw(?=[=: ])|otp\b|sess(?:ion)?id|passe\b|kennwort|contrase|macaroon|\bkey(?=[\"'=:])"
 )
 _WORDS = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z]|[^A-Za-z]|$)|[A-Z]?[a-z]+|[A-Z]+|\d+")
 MAX_NAME = 80
@@ -44,7 +44,7 @@ _NO_SECRET_AFTER = word_set(
     throughput pos position positions window strategy checksum fingerprint algorithm method service server
     exists present set configured changed updated attempts retries reset hint quota total cost price alias
     domain probs logits accuracy loss acc mapping map order column columns attempt mount
-    bits encryption py pyc md go rs js java cc cpp
+    bits encryption fd py pyc md go rs js java cc cpp
     """
 )
 # Words of language models and paging, of which there is a token without any secret.

@@ -44,6 +44,8 @@ _SCHEME = re.compile(
 _MADE = re.compile(r"\\{0,8}[\"']?\s{0,4}[=:]?\s{0,4}\\{0,8}[\"']?([\w.+~=-]{8,300}+(?:[+/][\w+/=]{1,300}+)?)")
 _MADE_REST = re.compile(r"[\w.+~=-]*+(?![(\[/])")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}$")
+_ITEM = re.compile(r"b?\\{0,8}[\"'](?P<item>[^\"'\\]{0,300}+)\\{0,8}[\"']?\s{0,4}(?P<end>.?)")
+_PARAMETER = re.compile(r":(?:param|type|keyword|arg|ivar|var)\s(?:\w{1,40}\s)?$")
 _SAID = re.compile(r"\s{1,40}(?:(?:for|of)\s\S{1,60}\s(?:is|was):?\s)?([^\s/\\(){}<>:\"'=|]{6,200}+)(?=\s|$)")
 _CELL = re.compile(r"([^\s|│┃]{4,200})(?=\s{0,200}(?:[|│┃]|$))")
 _BRACED = re.compile(r"\{(?=[^}]{0,200}(?:\d|\}\}))(?:[^}]|\}\}){1,200}+\}(?=;|$)")
@@ -79,14 +81,14 @@ def _secrets(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _found(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int] | None:
-    secret = is_secret(words)
+    secret = is_secret(words) and not _PARAMETER.search(text, max(0, begin - 60), begin)
     if secret and is_weak(words) and _TEXT.search(text, max(0, begin - 20), begin):
         return _made(text, end, strict=False)  # of a language model: no secret, unless it looks like one
     value = _value(text, begin, end, words) if secret else None
     if value is None and (secret or may_be_secret(words)):
         # `secret "db-2" not found` is about a Secret of Kubernetes.
         value = _made(text, end, strict=is_weak(words) or not secret or words == ["secret"])
-    return value or (_said(text, end) if words[-1:] in _PASSWORDS else None)
+    return value or (_said(text, end) if secret and words[-1:] in _PASSWORDS else None)
 
 
 def _widened(text: str, begin: int, end: int, floor: int) -> tuple[int, int]:
@@ -115,14 +117,17 @@ def _value(text: str, begin: int, end: int, words: list[str]) -> tuple[int, int]
     separator = after["sep"].strip()
     if separator == ">" and text[begin - 1 : begin] != "<" and not text[:begin].endswith("</"):
         return None
-    if (separator == "," and not after["close"]) or (separator == ":" and text[:begin].endswith("://")):
+    if (separator == "," and not (after["close"] and _is_pair(text, begin, after.end()))) or (
+        separator == ":" and text[:begin].endswith("://")
+    ):
         return None
     if not separator and not (words[-1] == "password" and after["close"] == ""):
         return _of_flag(text, begin, end, words)
     if separator in ("|", "│", "┃"):
         return _cell(text, begin, after.end(), words, ruled=separator != "|")
     if separator in ("==", "!="):
-        return None if _OPEN.match(text, after.end()) is None else _quoted(text, after.end(), words)
+        compared = None if _OPEN.match(text, after.end()) is None else _quoted(text, after.end(), words)
+        return None if compared and is_weak(words) and not _is_mixed(text[slice(*compared)]) else compared
     at = after.end()
     typed = _TYPED.match(text, at)
     if typed and separator == ":":
@@ -140,6 +145,16 @@ def _made(text: str, end: int, *, strict: bool) -> tuple[int, int] | None:
         return None
     rest = _MADE_REST.match(text, found.end())
     return (found.start(1), len(text[: rest.end()].rstrip("."))) if rest else None
+
+
+def _is_pair(text: str, begin: int, at: int) -> bool:
+    """Whether a list's next item is the value of the one before it, and not one word among many."""
+    opened = _ITEM.match(text, at)
+    if opened is None or opened["item"].startswith("-"):
+        return False
+    flag = text[begin] == "-"
+    alone = text[: begin - 1].rstrip("bru\\")[-1:] in ("(", "[", "") and opened["end"] in (")", "]")
+    return flag or alone or _is_mixed(opened["item"]) or " " in opened["item"]
 
 
 def _said(text: str, end: int) -> tuple[int, int] | None:
@@ -191,6 +206,7 @@ def _quoted(text: str, at: int, words: list[str]) -> tuple[int, int] | None:
     code = opened["quote"] == "`" and " " in value
     if (
         code
+        or _is_own(value, words)
         or not value.strip(" )]},;:")
         or is_harmless(value, weak=is_weak(words), quoted=True, colon=False, following="")
     ):
@@ -199,11 +215,21 @@ def _quoted(text: str, at: int, words: list[str]) -> tuple[int, int] | None:
     return (begin, body.end()) if body else None
 
 
+def _is_own(value: str, words: list[str]) -> bool:
+    """Whether a value is its name again, as in `access_token=access_token`."""
+    own = words_of(value[:MAX_NAME].partition(")")[0])
+    return len(own) > 1 and own == words[-len(own) :] and not any(map(str.isdigit, value))
+
+
 def _bare(text: str, at: int, words: list[str], *, colon: bool) -> tuple[int, int] | None:
     # What is none is judged by its beginning: a line of names would be read to its end for each of them.
     head = _BARE.match(text, at, at + _HEAD)
-    if head is None or is_harmless(
-        head[0], weak=is_weak(words), quoted=False, colon=colon, following=text[head.end() : head.end() + 80]
+    if (
+        head is None
+        or _is_own(head[0], words)
+        or is_harmless(
+            head[0], weak=is_weak(words), quoted=False, colon=colon, following=text[head.end() : head.end() + 80]
+        )
     ):
         return None
     if head[0].startswith(("***", "-----BEGIN")) or (words == ["pwd"] and head[0][:1] in "/~"):
@@ -260,7 +286,7 @@ def _is_talk(text: str, begin: int, end: int) -> bool:
     following = text[end : end + 60].split()
     return (
         bool(following)
-        and following[0].isalpha()
+        and following[0].replace("'", "").isalpha()
         and "--" not in text[end:]
         and not text[:begin].strip().endswith("\\")
     )

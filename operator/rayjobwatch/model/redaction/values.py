@@ -25,7 +25,7 @@ _NOTHING = word_set(
     """
 )
 _PLACEHOLDER = re.compile(
-    r"[*•.#?_-]{1,64}$|[|>][+-]?$|[xX*._-]{3,64}$|<[^<>]*>?$|\$\{[^}]*\}?$|\$\(.*|(?-i:\$(?:[A-Z][A-Z0-9_]*|[A-Za-z_]+)$)|%[A-Za-z_]\w*%$|%(?:\(\w+\))?[sdrfq](?!\w)|\{\{.*|\{\w*[!:}]|\[(?:redacted|masked|hidden|filtered|mask|pad"
+    r"[*•.#?_-]{1,64}$|[|>][+-]?$|[xX*._-]{3,64}$|<[^<>]*>?(?::<[^<>]*>)?$|\$\{[^}]*\}?$|\$\(.*|(?-i:\$(?:[A-Z][A-Z0-9_]*|[A-Za-z_]+)$)|%[A-Za-z_]\w*%$|%(?:\(\w+\))?[sdrfq](?!\w)|\{\{.*|\{[\w.]*[!:}]|\[(?:redacted|masked|hidden|filtered|mask|pad"
     r"|cls|sep|unk|bos|eos)\]?$|(?:your|my)[-_ ](?:\w+[-_ ])*(?:key|token|password|secret|here)$|change-?me$|\*\*\*"
     r"|.{0,40}\.\.\.$|…|<\|?\w|</?s>",
     re.IGNORECASE,
@@ -49,9 +49,17 @@ _PATH = re.compile(
 _FILE = re.compile(r"[\w./-]{1,100}\.(?:json|ya?ml|txt|pem|crt|key|env|toml|ini|cfg|py|db|p12|pfx|jks|csv|log)$")
 _NUMBER = re.compile(r"[+-]?[\d.,_]{1,9}(?:e[+-]?\d+)?(?:/\d[\d.]*)?(?:[kKMG]i?B?|ms|s|m|h|d|min|%|x|tok/s)?$")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?)?$|\d{1,2}:\d\d(?::\d\d)?$")
-_WORD = re.compile(r"[A-Za-z][a-z]{1,20}[.,:;!?)]?$")
+_WORD = re.compile(r"[A-Za-z][a-z]{1,20}(?:[-'][a-z]{1,20}){0,3}[.,:;!?)]?$")
 _LOWER = re.compile(r"[a-z]{1,20}[.,:;!?)]?$")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://(?![^\s/]*@)", re.IGNORECASE)
+_COLOUR = re.compile(r"#[0-9a-fA-F]{3,8}$")
+# Letters only: an attribute, a private name, or a constant in an expression.
+_NAME_IN_CODE = re.compile(
+    r"[A-Z][A-Za-z]{1,20}(?:\.[A-Z][A-Za-z]{1,20}){1,4}[,)\]}:]*$|[a-z_]{2,20}(?:\.[a-z_]{2,30}){1,4}[,)\]}:]*$"
+    r"|_[a-z]{2,20}(?:_[a-z]{1,20}){0,6}[,)\]}:]*$"
+)
+_CONSTANT = re.compile(r"[A-Z]{2,20}(?:_[A-Z]{2,20}(?:64|32|16)?){1,6}(?:[)\]}]|,(?:\s|$)|\s[%+]|\s(?:or|if)\s)")
+_TYPE_OF = re.compile(r"(?:\w{1,20}\.)?[A-Z][a-z]{1,20}(?:[A-Z][a-z]{1,20}){0,4}(?: \|| =|\[)")
 _TYPE = re.compile(r"(?:Optional|Union|SecretStr|Annotated|list|dict|List|Dict|Literal|Callable|Sequence)\b\[?")
 
 
@@ -66,10 +74,14 @@ def is_harmless(value: str, *, weak: bool, quoted: bool, colon: bool, following:
         return True
     if (_PATH.match(bare) and not looks_random(bare)) or _FILE.match(bare) or _URL.match(bare):
         return True
-    if weak and (_NUMBER.match(bare.rstrip(",)]};")) or _TIME.match(bare)):
+    if weak and (_NUMBER.match(bare.rstrip(",)]};")) or _TIME.match(bare) or _COLOUR.match(bare)):
         return True
     if quoted:
         return weak and len(bare.split()) > 2 and all(_WORD.match(word) for word in bare.split())
+    if weak and (_NAME_IN_CODE.match(bare) or (colon and _CONSTANT.match(f"{bare}{following}"))):
+        return True
+    if colon and _TYPE_OF.match(f"{bare}{following}"):
+        return True
     return _is_code(bare, colon=colon) or (colon and _is_prose(bare, following))
 
 
