@@ -43,6 +43,6 @@ class Scanner:
 
 def _plain(lines: Sequence[str]) -> Sequence[str]:
     # Line by line: what stands beside a line must not change what is found in it.
-    if all(map(str.isprintable, lines)):
+    if "".join(lines).isprintable():
         return lines
     return [line if line.isprintable() else plain_line(line) for line in lines]

@@ -20,7 +20,16 @@ _BODY = re.compile(
 )
 _HEADER = re.compile(r".{0,120}?\b(?:Proc-Type|DEK-Info|Version|Comment|Hash|Encryption|Public-Lines): ")
 MARK = "-----BEGIN "
-_MARKS = (MARK, "PuTTY-User-Key", "Private-Lines", "- name: ", "<name>", ": |", ": >")
+# Each with the rarest of its characters, which is looked for much faster.
+_MARKS = {
+    MARK: "B",
+    "PuTTY-User-Key": "P",
+    "Private-Lines": "P",
+    "- name: ": "-",
+    "<name>": "<",
+    ": |": "|",
+    ": >": ">",
+}
 # A name in one line and its value in the next, as in a pod's `env` and in Hadoop's settings.
 _NAME = re.compile(r"(?:.{0,120}\s|^)(?:- name: [\"']?|<name>)([\w.-]{1,80})(?:[\"']?|</name>)$")
 _BLOCK = re.compile(r"(?:.{0,120}\s|^)[\"']?([\w.-]{1,80})[\"']?:\s{1,4}[|>][+-]?$")
@@ -42,7 +51,7 @@ def without_keys(lines: Sequence[str], inside: bool) -> tuple[Sequence[str], boo
 
 
 def _begins(text: str) -> bool:
-    return any(mark in text for mark in _MARKS)
+    return any(rare in text and mark in text for mark, rare in _MARKS.items())
 
 
 def _line(line: str, inside: bool) -> tuple[str, bool]:
