@@ -2,7 +2,7 @@
 
     names.py     which names name a secret           values.py    what behind one is none after all
     pairs.py     key=value and its kin               commands.py  URLs, schemes, arguments of commands
-    formats.py   keys that are known by their look   keys.py      private keys over several lines
+    formats.py   keys that are known by their look   keys.py      secrets over several lines
     patterns.py  the user's own patterns
 
 In doubt it is masked: a lost word costs less than a leaked password. Yet a line that a person needs to read must stay

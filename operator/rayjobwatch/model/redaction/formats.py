@@ -47,7 +47,7 @@ def redact_formats(text: str, mask: str) -> str:
     text = _KNOWN.sub(mask, text)
     text = _WEBHOOKS.sub(rf"\g<1>{mask}", text)
     text = _KEY_IN_A_LINE.sub(rf"\g<1>{mask}", text)
-    if '"kty' in text or '"kty' in text:
+    if '"kty' in text:
         text = _JWK.sub(rf"\g<1>{mask}", text)
     body = _KEY_BODY.match(text)
     return f"{body[1]}{mask}{body[2]}" if body and _is_base64(text) else text

@@ -59,7 +59,7 @@ _NAME_IN_CODE = re.compile(
     r"|_[a-z]{2,20}(?:_[a-z]{1,20}){0,6}[,)\]}:]*$"
 )
 _CONSTANT = re.compile(r"[A-Z]{2,20}(?:_[A-Z]{2,20}(?:64|32|16)?){1,6}(?:[)\]}]|,(?:\s|$)|\s[%+]|\s(?:or|if)\s)")
-_TYPE_OF = re.compile(r"(?:\w{1,20}\.)?[A-Z][a-z]{1,20}(?:[A-Z][a-z]{1,20}){0,4}(?: \|| =|\[)")
+_TYPE_OF = re.compile(r"(?:\w{1,20}\.)?[A-Z][a-z]{1,20}(?:[A-Z][a-z]{1,20}){1,4}(?: \| (?:None|[A-Z])| =|\[)")
 _TYPE = re.compile(r"(?:Optional|Union|SecretStr|Annotated|list|dict|List|Dict|Literal|Callable|Sequence)\b\[?")
 
 
