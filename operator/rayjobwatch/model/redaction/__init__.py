@@ -26,7 +26,7 @@ _HINTS = (
     r"|r8_|gsk_|pplx-|xai-|nvapi|AGE-|LTAI|AKID|\d{8,10}:AA|[MNO]\w{23,27}\.|8Q~|eyJ|hooks\.slack|discord|webhook|telegram"
     r"|[A-Za-z0-9+/]{60}|xkeysib|pw[=: ]|otp|sess(?:ion)?id|passe|kennwort|contrase|\w[:/][^\s@/:]{6,}@"
     r"|lsv2_|-us\d|AKCp|cmVmdGtu|a(?:sh|es|ph)0_|\"kty|b3BlbnNz|LS0tLS1C|MII|Client\(|login\(|openssl|smbclient|-U|7z"
-    r"|jdbc:|macaroon|ssh-keygen|curl|cqlsh|ldap|sudo|mc |Session\(|sqlplus|%3A%2F%2F"
+    r"|jdbc:|macaroon|creds|ssh-keygen|curl|cqlsh|ldap|sudo|mc |Session\(|sqlplus|%3A%2F%2F"
 )
 
 

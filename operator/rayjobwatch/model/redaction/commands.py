@@ -21,14 +21,14 @@ _PGPASS = re.compile(
 _SIGNED = re.compile(
     r"(?i)([?&](?:sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token)|code|key|hmac|auth)=)([^\s&\"'<>]{6,})"
 )
-_BEARER = re.compile(r"(?i)(\b(?:bearer|basic|ssws)\s{1,4})([a-z0-9._~+/=-]{6,})")
+_BEARER = re.compile(r"(?i)(\b(?:bearer|basic|ssws|auth\s(?:plain|login|xoauth2))\s{1,4})([a-z0-9._~+/=-]{6,})")
 _LOGIN = re.compile(r"((?<![\w/.@-])[\w.-]{1,60}[:/])([^\s@/:\"'<>]{6,100})(?=@(?!sha\d)[\w.-]+)")
 _SIGNING = re.compile(r"(AWS4-HMAC-SHA256 .{0,200}?\bSignature=)([0-9a-f]{16,})")
 _COMMANDS = tuple(
     re.compile(rf"((?:{before})[\"']?)([^\s\"']{{1,500}})")
     for before in (
         r"\bsshpass\s{1,4}-p\s{0,4}",
-        r"\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)\b[^|;&]{0,200}?\s-p(?=\S)",
+        r"\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)\b[^|;&]{0,200}?(?:\s-p(?=\S)|[\"']-p(?=[^\s\"',]))",
         r"\b(?:docker|podman|helm|nerdctl|oras|az|oc|skopeo|twine)\b[^|;&]{0,200}?\s-p(?:=|\s{1,4})(?!\d+:)",
         r"\bredis-cli\b[^|;&]{0,200}?\s-a\s{1,4}",
         r"\b(?:wandb|neptune|huggingface-cli|hf)\s{1,4}login\s{1,4}(?:--relogin\s{1,4})?(?!-)(?=[a-z]{0,100}[A-Z0-9])",

@@ -7,7 +7,8 @@ from rayjobwatch.model.redaction.values import word_set
 # Found first, then widened to the whole name.
 CORE = re.compile(
     r"(?i)pass(?:w|p|c|_|\b|$)|pass(?=[=:])|pwd|secret|token|credential|auth|cookie|jwt|(?<=[a-z_. -])key|psk"
-    r"|connection.?string|sas\b|pw(?=[=: ])|otp\b|sess(?:ion)?id|passe\b|kennwort|contrase|macaroon|\bkey(?=[\"'=:])"
+    r"|connection.?string|sas\b|pw(?=[=: ])|otp\b|sess(?:ion)?id|passe\b|kennwort|contrase|macaroon|creds\b"
+    r"|\bkey(?=[\"'=:])"
 )
 _WORDS = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z]|[^A-Za-z]|$)|[A-Z]?[a-z]+|[A-Z]+|\d+")
 MAX_NAME = 80
@@ -17,7 +18,7 @@ _SECRET_WORDS = word_set(
     password passwords passwd passphrase passcode pwd secret secrets token tokens credential credentials cookie
     cookies apikey authtoken jwt authorization psk sas passwort userpass passkey pw otp totp sessionid sessid
     jsessionid phpsessid passe kennwort contrasena
-    bindpw rootpw userpw macaroon
+    bindpw rootpw userpw macaroon creds
     """
 )
 _SECRET_ENDS = (
@@ -57,7 +58,7 @@ _NO_SECRET_BEFORE = word_set(
     unknown wrong bad csrf sampled tgt src decoder encoder trained seen processed cached reasoning thinking
     """
 )
-_WEAK = {"token", "tokens", "cookie", "cookies", "secrets", "auth", "sas", "credentials", "pass"}
+_WEAK = {"token", "tokens", "cookie", "cookies", "secrets", "auth", "sas", "credentials", "creds", "pass"}
 
 
 def words_of(name: str) -> list[str]:

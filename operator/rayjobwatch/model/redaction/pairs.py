@@ -46,7 +46,9 @@ _MADE_REST = re.compile(r"[\w.+~=-]*+(?![(\[/])")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}$")
 _ITEM = re.compile(r"b?\\{0,8}[\"'](?P<item>[^\"'\\]{0,300}+)\\{0,8}[\"']?\s{0,4}(?P<end>.?)")
 _PARAMETER = re.compile(r":(?:param|type|keyword|arg|ivar|var)\s(?:\w{1,40}\s)?$")
-_SAID = re.compile(r"\s{1,40}(?:(?:for|of)\s\S{1,60}\s(?:is|was):?\s)?([^\s/\\(){}<>:\"'=|]{6,200}+)(?=\s|$)")
+_SAID = re.compile(
+    r"\s{1,40}(?:(?:for|of)\s\S{1,60}\s(?:is|was):?\s|(?:generated|created|changed|reset)(?:\sto)?:?\s)?([^\s/\\(){}<>:\"'=|]{6,200}+)(?=\s|$)"
+)
 _CELL = re.compile(r"([^\s|│┃]{4,200})(?=\s{0,200}(?:[|│┃]|$))")
 _BRACED = re.compile(r"\{(?=[^}]{0,200}(?:\d|\}\}))(?:[^}]|\}\}){1,200}+\}(?=;|$)")
 _TEXT = re.compile(r"(?i)\b(?:next|special|generated|predicted|sampled|first|last|stop|pad|eos|bos|unk|mask)[ -]$")
@@ -183,7 +185,7 @@ def _read(text: str, at: int, words: list[str], separator: str, spaced: str) -> 
         return None
     if _OPEN.match(text, at):
         return _quoted(text, at, words)
-    if separator == "=" and (braced := _BRACED.match(text, at)):
+    if words[-1] in ("pwd", "password") and separator == "=" and (braced := _BRACED.match(text, at)):
         return braced.span()
     found = _bare(text, at, words, colon=separator != "=" or spaced.endswith(" "))
     coded = text.find("%26", *found) if found and separator in ("%3D", "%3d") else -1
