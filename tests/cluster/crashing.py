@@ -44,11 +44,11 @@ def say_when_taken_over() -> None:
     put = serve._put
     operations: list[str] = []
 
-    def noticed(config: Mapping[str, Any], operation: str) -> Plan[None]:
+    def noticed(config: Mapping[str, Any], operation: str, at_most: float | None) -> Plan[None]:
         if operations:
             crash.reached(TAKEN_OVER)
         operations.append(operation)
-        yield from put(config, operation)
+        yield from put(config, operation, at_most)
 
     serve._put = noticed
 
