@@ -229,6 +229,33 @@ def test_the_explicit_text_tail_brings_all_or_says_so(log: bytes, cut: int) -> N
         assert lines_of(world.follow("websocket")) == reference_lines(text)
 
 
+LONG = b"tick\n" * 300_000
+
+
+@pytest.mark.parametrize(
+    ("log", "broken", "asked"),
+    [
+        pytest.param(LONG, set(), ["socket", "agent"], id="its end tells"),
+        pytest.param(LONG, {"agent"}, ["socket", "agent", "file"], id="no agent"),
+        pytest.param(b"a\r\n" + LONG, set(), ["socket", "agent", "file"], id="its text is shorter than its bytes"),
+        pytest.param(LONG + b"tock", set(), ["socket", "file"], id="no last line end"),
+    ],
+)
+def test_a_long_log_is_not_read_again_to_know_that_it_was_whole(log: bytes, broken: set[str], asked: list[str]) -> None:
+    world = World(log, broken=broken, pieces=1 << 16)
+    assert sum(len(batch.lines) for batch in world.follow("websocket")) == len(reference_lines(text_of(log)))
+    assert world.asked == asked
+
+
+@pytest.mark.parametrize("missing", [b"tick\n", b"tick\n" * 1000, b"tock", b"\n"])
+@pytest.mark.parametrize("head", [b"", b"a\r\n", b"a\r\n" * 5])
+def test_a_long_log_of_the_same_line_again_and_again_is_not_whole_before_its_end(head: bytes, missing: bytes) -> None:
+    log = head + LONG
+    world = World(log + missing, cut=len(text_of(log)), pieces=1 << 16)
+    with pytest.raises(TailEndedError, match=f" {len(missing)} bytes before"):
+        world.follow("websocket")
+
+
 @pytest.mark.parametrize("protocol", ["websocket", "auto"])
 @pytest.mark.parametrize("over", [True, False])
 def test_a_text_tail_without_proof_of_its_end_never_ends_well(protocol: str, over: bool) -> None:
