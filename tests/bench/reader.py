@@ -12,7 +12,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Take = Callable[[Any], bool]
@@ -43,19 +43,14 @@ class Meter:
         return self.wanted > 0 and self.lines >= self.wanted
 
 
-def sync_lines(url: str, job: str, protocol: str) -> Iterator[str]:
+def read_sync(url: str, job: str, protocol: str, take: Take, *, batches: bool) -> None:
     from rayjobwatch.ray import RayClient, StreamLimits
 
     with RayClient(url, stream_limits=StreamLimits.unbounded()) as client:
-        yield from client.tail_job_logs(job, protocol=protocol)  # type: ignore[arg-type]
-
-
-def sync_batches(url: str, job: str, protocol: str) -> Iterator[Sequence[str]]:
-    from rayjobwatch.ray import RayClient, StreamLimits
-
-    with RayClient(url, stream_limits=StreamLimits.unbounded()) as client:
-        for batch in client.tail_job_log_batches(job, protocol=protocol):  # type: ignore[arg-type]
-            yield batch.lines
+        if batches:
+            any(take(batch.lines) for batch in client.tail_job_log_batches(job, protocol=protocol))  # type: ignore[arg-type]
+        else:
+            any(map(take, client.tail_job_logs(job, protocol=protocol)))  # type: ignore[arg-type]
 
 
 async def read_async(url: str, job: str, protocol: str, take: Take, *, batches: bool) -> None:
@@ -102,9 +97,7 @@ def follow(kind: str, url: str, job: str, meter: Meter) -> None:
     batches = mode == "batches"
     take: Take = meter.batch if batches else meter.line
     if name == "sync":
-        stream: Any = (sync_batches if batches else sync_lines)(url, job, protocol)
-        any(map(take, stream))
-        stream.close()
+        read_sync(url, job, protocol, take, batches=batches)
     else:
         readers = {"async": read_async, "ray-sdk": read_ray_sdk, "aiohttp": read_aiohttp}
         asyncio.run(readers[name](url, job, protocol, take, batches=batches))
