@@ -8,6 +8,7 @@ import pytest
 
 from rayjobwatch.kube.client import Body, Resource
 from rayjobwatch.model import pace
+from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
 from tests.unit.test_engine_reconciler import KEY, Patient, _reconciler, _watch
 
@@ -109,6 +110,51 @@ async def test_a_run_under_an_id_that_was_used_before_is_another_job_with_a_log_
         assert status["jobs"][0]["log"]["lines"] == 1
         assert (status["finished"], status["counts"]["succeeded"]) == ("1/2", 1)
     finally:
+        fake.stop()
+
+
+async def test_a_rule_that_stopped_a_run_does_not_stop_the_next_one_under_its_id() -> None:
+    fake = FakeDashboard()
+    body = _selecting(fake.url, entrypoint="job")
+    body["spec"]["logs"] = {"rules": [{"name": "nan", "pattern": "nan", "action": "StopJob"}]}
+    server = Patient(body)
+    try:
+        fake.add_job("nightly", b"loss: nan\n", "RUNNING", agent=True)
+        await _reconciled(server, lambda now: (now.get("jobs") or [{}])[0].get("state") == "Stopped")
+        await _reconciled(server, lambda now: now["jobs"][0]["log"]["complete"] is True)
+        fake.add_job("nightly", b"fine\n", "RUNNING", agent=True).row["start_time"] = 1795165702000
+        status = await _reconciled(server, lambda now: "fine" in now["jobs"][0].get("log", {}).get("tail", ()))
+        assert "stop" not in status["jobs"][0]
+        assert fake.jobs["nightly"].status == "RUNNING"
+    finally:
+        fake.stop()
+
+
+async def test_the_log_of_a_run_is_read_from_its_start_though_that_of_the_one_before_was_not_read_to_its_end() -> None:
+    fake = FakeDashboard()
+    server = Patient(_selecting(fake.url))
+    reconciler = _reconciler(server, [])
+
+    async def until(holds: Callable[[Body], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not holds((server.body.get("status") or {"jobs": [{}]})["jobs"][0]):
+                await reconciler.reconcile(KEY)
+                await asyncio.sleep(0.02)
+
+    try:
+        fake.add_job("nightly", b"first\n", "RUNNING", agent=True)
+        await until(lambda row: "first" in row.get("log", {}).get("tail", ()))
+        for path in ("/logs/job-driver-nightly.log", "/api/v0/logs/file"):
+            fake.on("GET", path, faults.answer(503, "later"))
+        fake.jobs["nightly"].finish()
+        await until(lambda row: row["state"] == "Succeeded" and bool(row["log"].get("message")))
+        fake.rules.clear()
+        fake.add_job("nightly", b"second\nthird\n", "RUNNING", agent=True).row["start_time"] = 1795165702000
+        await until(lambda row: "third" in row.get("log", {}).get("tail", ()))
+        log = server.body["status"]["jobs"][0]["log"]
+        assert (log["lines"], log["tail"]) == (2, ["second", "third"])
+    finally:
+        await reconciler.close()
         fake.stop()
 
 

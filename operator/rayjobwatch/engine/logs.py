@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from functools import partial
 
@@ -43,10 +44,11 @@ _LIMITS = StreamLimits.unbounded()
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """A log that somebody wants read, and from where the lines come."""
+    """A log that somebody wants read, and from where the lines come. Another run of a job's id has another log."""
 
     job_id: str
     protocol: Protocol
+    start_time: datetime | None = None
 
 
 class LogNews(Enum):

@@ -166,7 +166,8 @@ class Watch:
 
     def follow(self, job_id: str) -> Follow:
         """Return how the log of `job_id` is followed."""
-        return Follow(job_id, self.spec.logs.protocol if self.spec else Protocol.NONE)
+        job = self.state.jobs.get(job_id)
+        return Follow(job_id, self.spec.logs.protocol if self.spec else Protocol.NONE, job.start_time if job else None)
 
     def take_digests(self) -> None:
         """Take over what the followers have read; what was known before counts where it is more."""

@@ -18,6 +18,7 @@ row whose record is deleted while no controller runs.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -50,7 +51,7 @@ def fold_selected(
     job is not settled before its end is. keeps_records: whether Ray's records are left alone; otherwise a job is
     neither before its record is deleted.
     """
-    selected = state.selected
+    selected, before = state.selected, state.jobs
     if selected is None or selected.key != selector.key:
         state, selected = replace(state, jobs={}), Selected(selector.key)
     selected = _carried(replace(selected, since=selector.since), state, seen)
@@ -61,12 +62,26 @@ def fold_selected(
     new = new_rows(known, rows, selector.floor(selected.until))
     if keeps_records:
         new, selected = _without_old(new, selected, _horizon(state, rows))
+    seen = _without_logs(seen, {row.id for row in new if row.id in before and is_another_run(before[row.id], row)})
     folded = fold(replace(state, jobs=known), [*known, *(row.id for row in new)], seen)
     selected = replace(selected, newest=_newest_end(selected, folded))
     folded = replace(folded, jobs=_arranged(folded.jobs, known), selected=selected)
     if not (seen.listing or seen.cluster_gone):
         return folded
     return _settled(folded, told, rows, keeps_records=keeps_records)
+
+
+def _without_logs(seen: Observation, ids: AbstractSet[str]) -> Observation:
+    """Return what is seen without what was read of logs: under these ids it was an earlier run's."""
+    if not ids:
+        return seen
+    return replace(
+        seen,
+        complete_logs=seen.complete_logs - ids,
+        windows={id_: window for id_, window in seen.windows.items() if id_ not in ids},
+        last_lines={id_: time for id_, time in seen.last_lines.items() if id_ not in ids},
+        findings={id_: found for id_, found in seen.findings.items() if id_ not in ids},
+    )
 
 
 def _newest_end(selected: Selected, state: WatchState) -> datetime | None:
