@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tests.ray.wire import Exchange
 
 LIMIT = 10_000
+DEPLOYED = 1795168357.73
 
 
 def node(node_id: str, state: str = "ALIVE", *, head: bool = False, **resources: float) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def application(name: str, source: str = "declarative", status: str = "RUNNING")
         "docs_path": None,
         "status": status,
         "message": "",
-        "last_deployed_time_s": 1795168357.73,
+        "last_deployed_time_s": DEPLOYED,
         "source": source,
         "deployed_app_config": config if source == "declarative" else None,
         "deployments": {},
@@ -122,8 +123,9 @@ class ClusterState:
             await exchange.send(400, 'ValueError: Found duplicate applications for route prefix "/".')
             return
         kept = {name: app for name, app in self.applications.items() if app["source"] == "imperative"}
+        now = {"last_deployed_time_s": DEPLOYED + 10 * len(self.serve_puts)}  # also of what is put as it was
         for config in body["applications"]:
-            kept[config["name"]] = application(config["name"]) | {"deployed_app_config": config}
+            kept[config["name"]] = application(config["name"]) | {"deployed_app_config": config} | now
         self.applications = kept
         await exchange.send(200)
 

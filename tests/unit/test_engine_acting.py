@@ -190,6 +190,23 @@ async def test_a_process_that_takes_over_a_finished_watch_goes_on_with_its_clean
         await second.reconciler.close()
 
 
+async def test_an_application_that_is_deployed_anew_before_it_could_be_deleted_stays(fake: FakeDashboard) -> None:
+    server = Server({"jobs": {"ids": ["a"]}, "serve": {"applications": ["llm", "other"], "cleanup": "OnFinished"}})
+    first = World(fake, server)
+    fake.on("PUT", SERVE_PATH, faults.answer(503, "later"))
+    await first.until(lambda: "tried again" in first.serve.get("message", ""))
+    await first.reconciler.close()
+    fake.rules.clear()
+    fake.state.applications["llm"]["last_deployed_time_s"] += 600
+    second = World(fake, server)
+    try:
+        await second.until(lambda: second.serve.get("state") == "Done")
+        assert second.serve["message"] == "deleted other; left llm"
+        assert set(fake.state.applications) == {"llm"}
+    finally:
+        await second.reconciler.close()
+
+
 @pytest.mark.parametrize(
     "owner",
     [

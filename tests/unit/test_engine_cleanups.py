@@ -10,11 +10,11 @@ from rayjobwatch.engine import cleanups
 from rayjobwatch.engine.cleanups import CleanUps
 from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.model.serve import Delete, Look
-from rayjobwatch.model.servestate import ServeAnswer
+from rayjobwatch.model.servestate import Application, ServeAnswer
 from rayjobwatch.ray import AsyncRayClient
 from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
-from tests.ray.fakestate import application
+from tests.ray.fakestate import DEPLOYED, application
 
 PATH = "/api/serve/applications/"
 SESSION = "session_fake"
@@ -27,6 +27,11 @@ def fake() -> Iterator[FakeDashboard]:
     dashboard.state.applications = {name: application(name) for name in ("a", "b", "c")}
     yield dashboard
     dashboard.stop()
+
+
+def delete(*names: str) -> Delete:
+    """Return the step that deletes these as they were at the beginning."""
+    return Delete(tuple(Application(name, "RUNNING", datetime.fromtimestamp(int(DEPLOYED), UTC)) for name in names))
 
 
 class Asked:
@@ -82,16 +87,37 @@ async def test_a_look_tells_all_applications_and_when_they_were_deployed(fake: F
 
 
 async def test_exactly_the_named_are_deleted(fake: FakeDashboard, asked: Asked) -> None:
-    answer = await asked.ask(Delete(("a", "c", "gone")))
+    answer = await asked.ask(delete("a", "c", "gone"))
     assert answer == ServeAnswer(SESSION, asked=("a", "c", "gone"))
     assert set(fake.state.applications) == {"b"}
     assert len(fake.state.serve_puts) == 1
 
 
 async def test_on_another_head_nothing_is_deleted(fake: FakeDashboard, asked: Asked) -> None:
-    answer = await asked.ask(Delete(("a",)), "session_of_another_head")
+    answer = await asked.ask(delete("a"), "session_of_another_head")
     assert (answer.session, len(answer.seen or ())) == (SESSION, 3)
     assert fake.state.serve_puts == []
+
+
+async def test_what_was_deployed_anew_is_not_deleted_but_shown(fake: FakeDashboard, asked: Asked) -> None:
+    fake.state.applications["b"]["last_deployed_time_s"] = DEPLOYED + 1
+    answer = await asked.ask(delete("a", "b"))
+    assert [one.name for one in answer.seen or ()] == ["a", "b", "c"]
+    assert fake.state.serve_puts == []
+
+
+async def test_what_a_deletion_was_cut_short_of_is_deleted_at_the_next_attempt(
+    fake: FakeDashboard, asked: Asked
+) -> None:
+    fake.state.applications["a"] = application("a", "imperative")
+    fake.on("PUT", PATH, faults.answer(503, "later"))
+    fake.once("PUT", PATH, fake.state._serve_put)
+    assert (await asked.ask(delete("a", "b"))).problem
+    assert set(fake.state.applications) == {"a", "c"}
+    fake.rules.clear()
+    assert (await asked.ask(delete("a", "b"))).asked == ("a", "b")
+    assert (await asked.ask(delete("c"))).asked == ("c",)  # which was put again, twice
+    assert fake.state.applications == {}
 
 
 async def test_two_watches_change_serve_one_after_the_other_also_by_two_ways_to_one_head(
@@ -99,19 +125,19 @@ async def test_two_watches_change_serve_one_after_the_other_also_by_two_ways_to_
 ) -> None:
     async with AsyncRayClient(f"{fake.url}/") as client:
         other_way = CleanUps(client, lambda _: None, lambda *_: None)
-        other_way.ask(("ml", "a"), Delete(("a",)), SESSION)
-        asked.clean_ups.ask(("ml", "b"), Delete(("b",)), SESSION)
-        await asked.ask(Delete(("c",)))
+        other_way.ask(("ml", "a"), delete("a"), SESSION)
+        asked.clean_ups.ask(("ml", "b"), delete("b"), SESSION)
+        await asked.ask(delete("c"))
         await other_way.close()
     assert fake.state.applications == {}
     methods = [request.method for request in fake.requests if request.path == PATH]
-    assert methods == ["GET", "PUT"] * 3
+    assert methods == ["GET", "GET", "PUT", "GET"] * 3
 
 
 async def test_what_ray_says_is_told_in_one_clean_line(fake: FakeDashboard, asked: Asked) -> None:
     text = "Traceback (most recent call last):\n  boom\x1b[31m\npassword=hunter2secret"
     fake.on("PUT", PATH, faults.answer(500, text))
-    answer = await asked.ask(Delete(("a",)))
+    answer = await asked.ask(delete("a"))
     assert answer.problem
     assert answer.problem.isprintable()
     assert "hunter2secret" not in answer.problem
@@ -135,9 +161,9 @@ async def test_a_watch_that_leaves_hears_nothing_of_the_past(fake: FakeDashboard
 
 
 async def test_of_a_step_that_nobody_waits_for_any_more_nothing_is_told(fake: FakeDashboard, asked: Asked) -> None:
-    asked.clean_ups.ask(KEY, Delete(("a",)), SESSION)
+    asked.clean_ups.ask(KEY, delete("a"), SESSION)
     asked.clean_ups.forget(KEY)
-    asked.clean_ups.ask(("ml", "other"), Delete(("b",)), SESSION)
-    await asked.ask(Delete(("c",)))
+    asked.clean_ups.ask(("ml", "other"), delete("b"), SESSION)
+    await asked.ask(delete("c"))
     assert fake.state.applications == {}  # nor is it left half done
     assert asked.told == [("ml", "other"), KEY]

@@ -47,9 +47,14 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete these applications and no others."""
+    """Delete these applications and no others, and none of them that was deployed anew."""
 
-    names: tuple[str, ...]
+    applications: tuple[Application, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(one.name for one in self.applications)
 
 
 def is_time(cleanup: ServeCleanup, states: Iterable[JobState], *, deleting: bool) -> bool:
@@ -129,8 +134,15 @@ def next_step(serve: ServeState, now: datetime) -> Look | Delete | None:
     """Return what to ask Ray now."""
     if not serve.is_pending or pace.seconds_until(serve.due, now, LONGEST_RETRY) > 0:
         return None
-    names = tuple(one.name for one in serve.still_there if not one.asked and not one.is_going)
-    return Delete(names) if names else Look()
+    applications = tuple(one for one in serve.still_there if not one.asked and not one.is_going)
+    return Delete(applications) if applications else Look()
+
+
+def is_anew(one: Application, seen: Application | None) -> bool:
+    """Whether an application as it is `seen` was deployed after it was found to be meant: that is another's wish."""
+    if seen is None or seen.is_going or one.deployed is None or seen.deployed is None:
+        return False
+    return seen.deployed > one.deployed
 
 
 def looked(
@@ -224,11 +236,9 @@ def _row(one: Application, seen: Application | None, spec: ServeSpec) -> Applica
     row = replace(one, state=seen.state)
     if not _is_meant(one.name, spec):
         return replace(row, message="left: spec.serve.applications does not name it any more")
-    if one.asked is None or seen.is_going:
-        return row
-    if one.deployed and seen.deployed and seen.deployed > one.deployed:
-        return replace(row, message="left: it was deployed anew after it was deleted")
-    return replace(row, asked=None)
+    if is_anew(one, seen):
+        return replace(row, message="left: it was deployed anew")
+    return row if seen.is_going else replace(row, asked=None)
 
 
 def _waiting(serve: ServeState, now: datetime) -> ServeState:

@@ -61,6 +61,11 @@ class ServeApplication(Record):
         return self.status == "DELETING"
 
     @property
+    def is_taken_over(self) -> bool:
+        """Whether a deletion was cut short that had put it without its code, to leave it out then."""
+        return self._config is not None and self._config.get("import_path") == _NOWHERE
+
+    @property
     def last_deployed_time_s(self) -> float | None:
         """Seconds since the epoch, by the head's clock; also Ray's PUT of an unchanged application counts."""
         value = self.get("last_deployed_time_s")
