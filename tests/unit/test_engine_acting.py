@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -10,6 +11,7 @@ import pytest
 
 from rayjobwatch.engine.objects import Objects, cluster_part, watch_part
 from rayjobwatch.engine.reconciler import Reconciler
+from rayjobwatch.engine.stops import AT_A_TIME
 from rayjobwatch.engine.targets import Targets
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
 from rayjobwatch.kube.recorder import Recorder
@@ -240,6 +242,38 @@ async def test_a_deleted_watch_tells_what_came_of_it_before_it_is_let_go_however
         assert world.serve["state"] == "Refused"
         assert server.events == ["ServeApplicationDeleteFailed"]
     finally:
+        await world.reconciler.close()
+
+
+async def test_a_stop_that_is_taken_back_while_others_take_long_is_not_asked_for(fake: FakeDashboard) -> None:
+    ids = [f"j{number}" for number in range(AT_A_TIME + 1)]
+    for id_ in ids:
+        fake.add_job(id_, status="RUNNING")
+    released = threading.Event()
+
+    async def hang(exchange: Exchange) -> None:
+        await asyncio.to_thread(released.wait, 20)
+        await exchange.json({"stopped": True})
+
+    fake.on("POST", "/api/jobs/.+/stop", hang)
+    world = World(fake, server := Server({"jobs": {"ids": ids}, "stop": {"requested": True}}))
+
+    def asked() -> int:
+        return len([request for request in fake.requests if request.method == "POST"])
+
+    try:
+        await world.until(lambda: asked() == AT_A_TIME)
+        session = world.reconciler._watches[KEY].session
+        assert session is not None
+        meta = server.body["metadata"] | {"generation": 2, "resourceVersion": "900"}
+        server.body |= {"metadata": meta, "spec": server.body["spec"] | {"stop": {"requested": False}}}
+        world.objects.seen(server.body)
+        await world.until(lambda: not any("stop" in row for row in server.body["status"]["jobs"]))
+        released.set()
+        await world.until(lambda: all(session.stop_answer(id_) == "" for id_ in ids))
+        assert asked() == AT_A_TIME
+    finally:
+        released.set()
         await world.reconciler.close()
 
 

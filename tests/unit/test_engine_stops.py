@@ -30,8 +30,9 @@ class Asked:
     def __init__(self, client: AsyncRayClient) -> None:
         self.told: list[str] = []
         self.read: list[str] = []
+        self.is_wanted = True
         self._some = asyncio.Event()
-        self.stops = Stops(client, self._read_on, self._hear)
+        self.stops = Stops(client, self._read_on, self._hear, lambda _: self.is_wanted)
 
     async def ask(self, ask: Ask) -> str | None:
         """Ask and wait until that is told; return the answer."""
@@ -93,6 +94,13 @@ async def test_another_run_of_the_id_is_never_stopped(
 async def test_a_job_that_is_over_or_gone_is_not_asked(fake: FakeDashboard, asked: Asked, status: str | None) -> None:
     if status:
         fake.add_job("a", status=status)
+    assert await asked.ask(ask_for()) == ""
+    assert not posts(fake)
+
+
+async def test_what_nobody_wants_any_more_is_not_asked_for(fake: FakeDashboard, asked: Asked) -> None:
+    fake.add_job("a", status="RUNNING")
+    asked.is_wanted = False
     assert await asked.ask(ask_for()) == ""
     assert not posts(fake)
 

@@ -304,6 +304,7 @@ class Reconciler:
             self._again(key, LOG_GRACE.total_seconds())
         watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids, watch.selector, watch.floor)
         watch.session.follow(key, wanted, watch.lens)
+        watch.session.keep_stops(key, watch.to_be_stopped)
 
     def _finish(self, key: WatchKey, watch: Watch) -> None:
         self._leave(key, watch)

@@ -56,7 +56,8 @@ class ClusterSession:
         self._poller = Poller(client, self._open_jobs, self._choices, self._heard, self._nodes, self._circuit)
         self._logs = Logs(client, self.job, self._log_told, self._circuit, first_readings)
         self.clean_ups = CleanUps(client, lambda key: self._news(key, True), self._facts.take_applications)
-        self._stops = Stops(client, self._logs.changed, self._asked_to_stop)
+        self._to_be_stopped: dict[WatchKey, frozenset[str]] = {}
+        self._stops = Stops(client, self._logs.changed, self._asked_to_stop, self._is_to_be_stopped)
         self._failed = FailedTasks(client, self._tasks_told)
         self._polling = tasks.start(f"poll {dashboard.url}", self._poller.run)
 
@@ -189,8 +190,12 @@ class ClusterSession:
         """By how much the head's clock is ahead of ours."""
         return timedelta(seconds=self.client.server_ahead)
 
+    def keep_stops(self, key: WatchKey, job_ids: frozenset[str]) -> None:
+        """Stop for `key` no jobs but these from now on, whatever it has asked for before."""
+        self._to_be_stopped[key] = job_ids
+
     def stop(self, ask: Ask) -> None:
-        """Ask Ray to stop a job, if it is still that run of it; `stop_answer` says what came of it."""
+        """Ask Ray to stop a job that is kept, if it is still that run of it; `stop_answer` says what came of it."""
         self._stops.ask(ask)
 
     def stop_answer(self, job_id: str) -> str | None:
@@ -212,6 +217,7 @@ class ClusterSession:
     def leave(self, key: WatchKey) -> None:
         """Do nothing more for `key`."""
         self.clean_ups.forget(key)
+        self._to_be_stopped.pop(key, None)
         self._open.pop(key, None)
         self._choices.set(key, None, 0.0)
         self._logs.leave(key)
@@ -264,6 +270,9 @@ class ClusterSession:
     def _facts_told(self) -> None:
         for key in self._open:
             self._moved(key)
+
+    def _is_to_be_stopped(self, job_id: str) -> bool:
+        return any(job_id in job_ids for job_ids in self._to_be_stopped.values())
 
     def _asked_to_stop(self, job_id: str) -> None:
         for key, jobs in self._open.items():

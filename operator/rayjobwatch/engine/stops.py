@@ -40,14 +40,20 @@ class Stops:
     """Asks for stops in the background.
 
     read_on: has the logs of jobs read, for what a job said until now.  told: called with a job after Ray's answer.
+    is_wanted: whether anybody still wants a job to be stopped: others may take long, and people change their minds.
     """
 
     def __init__(
-        self, client: AsyncRayClient, read_on: Callable[[Iterable[str]], None], told: Callable[[str], None]
+        self,
+        client: AsyncRayClient,
+        read_on: Callable[[Iterable[str]], None],
+        told: Callable[[str], None],
+        is_wanted: Callable[[str], bool],
     ) -> None:
         self._client = client
         self._read_on = read_on
         self._told = told
+        self._is_wanted = is_wanted
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
         self._places = asyncio.Semaphore(AT_A_TIME)
@@ -88,7 +94,7 @@ class Stops:
         reached("before the ask")
         try:
             async with asyncio.timeout(SECONDS):
-                if await self._is_that_run(ask):
+                if await self._is_that_run(ask) and self._is_wanted(ask.job_id):
                     await self._client.stop_job(ask.job_id)
         except NotFoundError:
             pass

@@ -157,6 +157,11 @@ class Watch:
         is_asked = self.spec is not None and self.spec.retention.delete_record_after_seconds is not None
         return {follow.job_id for follow in self.wanted_logs(now)} if is_asked else set()
 
+    @property
+    def to_be_stopped(self) -> frozenset[str]:
+        """The jobs that are to be stopped, as it was decided last."""
+        return frozenset(job.id for job in self.state.jobs.values() if job.stop and not job.state.is_over)
+
     def take_asks(self) -> list[Ask]:
         """Return the attempts to stop jobs that stand in status and are still to be carried out, as carried out."""
         orders = {job.id: job.stop for job in shown(self.told) if job.stop and not job.state.is_over}
