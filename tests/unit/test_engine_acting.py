@@ -277,6 +277,20 @@ async def test_a_stop_that_is_taken_back_while_others_take_long_is_not_asked_for
         await world.reconciler.close()
 
 
+async def test_no_deadline_is_told_to_have_passed_before_the_head_s_clock_is_known(fake: FakeDashboard) -> None:
+    fake.go_down()
+    server = Server({"jobs": {"ids": ["a"]}, "stop": {"activeDeadlineSeconds": 300}})
+    started = rfc3339(datetime.now(UTC) - timedelta(seconds=400))
+    server.body["status"] = {"jobs": [{"id": "a", "state": "Running", "session": "s", "startTime": started}]}
+    world = World(fake, server)
+    try:
+        await world.until(lambda: "staleSince" in server.body["status"])
+        assert "stop" not in server.body["status"]["jobs"][0]
+        assert set(server.events) == {"DashboardUnreachable"}
+    finally:
+        await world.reconciler.close()
+
+
 def old_job(fake: FakeDashboard) -> None:
     """Make job `a` a job that is over for an hour."""
     hour_ago = datetime.now(UTC) - timedelta(hours=1)

@@ -93,6 +93,14 @@ def test_deadlines_go_by_the_clock_of_the_head() -> None:
     assert after(running(), stop, 3600, head_ahead=timedelta(seconds=-3561)).stop is None
 
 
+def test_while_the_clock_of_the_head_is_not_known_a_deadline_stands_as_it_was_found() -> None:
+    stop = stopping(active_deadline_seconds=60)
+    assert after(running(), stop, head_ahead=None).stop is None
+    found = after(running(), stop)
+    assert order_of(after(found, stop, -3600, head_ahead=None)).requested_time == T0
+    assert after(found, NOTHING, head_ahead=None).stop is None
+
+
 def test_running_time_is_that_of_the_head_and_only_where_the_job_was_seen_to_wait() -> None:
     waiting = folded(heard(0, row("PENDING")))
     seen = replace(heard(5, row("RUNNING")), head_ahead=timedelta(seconds=100))

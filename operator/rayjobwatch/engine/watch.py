@@ -51,7 +51,8 @@ class Watch:
     be listed for the first time, `changed_since` since when its state differs from what was told. `reused` are ids of
     jobs that are over under which Ray has another run, which is taken up when the end of the first is told. `attempts`
     are those to stop jobs that this process has carried out, by job id; `deleted` is since when it knows that the watch
-    is being deleted, `head_ahead` by how much the head's clock was ahead of ours when there was a session last.
+    is being deleted, `head_ahead` by how much the head's clock was ahead of ours when it answered last (None: it has
+    not).
     """
 
     body: Body
@@ -70,7 +71,7 @@ class Watch:
     reused: frozenset[str] = frozenset()
     attempts: dict[str, int] = field(default_factory=dict)
     deleted: datetime | None = None
-    head_ahead: timedelta = timedelta(0)
+    head_ahead: timedelta | None = None
 
     @classmethod
     def from_body(cls, body: Body, now: datetime) -> "Watch":
@@ -137,7 +138,8 @@ class Watch:
     def moment(self, now: datetime, target: Target, records: RecordKeeper) -> Moment:
         """Return what a decision at `now` needs beside the state; what is told once is told to this one."""
         session, key = self.session, key_of(self.body)
-        self.head_ahead = session.head_ahead if session else self.head_ahead
+        if session and session.last_contact:
+            self.head_ahead = session.head_ahead
         answers = {job_id: session.stop_answer(job_id) for job_id in self.attempts} if session else {}
         return Moment(
             now=now,

@@ -12,6 +12,7 @@ from rayjobwatch.model.servestate import ServeAnswer
 class Moment:
     """Now, by our clock and by the head's, which wrote the times of Ray's rows.
 
+    head_ahead: by how much the head's clock is ahead of ours; None: it has not answered since this process started.
     deleted: the watch is being deleted.  answers: what asking Ray for a stop came to last, by job id: empty where it
     said yes.
     serve, records: what came of the last step about Serve applications, and about jobs' records, each told once;
@@ -20,7 +21,7 @@ class Moment:
     """
 
     now: datetime
-    head_ahead: timedelta = timedelta(0)
+    head_ahead: timedelta | None = timedelta(0)
     deleted: bool = False
     answers: Mapping[str, str] = field(default_factory=dict)
     serve: ServeAnswer | None = None
@@ -32,5 +33,5 @@ class Moment:
 
     @property
     def head_now(self) -> datetime:
-        """This moment by the head's clock."""
-        return self.now + self.head_ahead
+        """This moment by the head's clock, by ours while that is not known."""
+        return self.now + (self.head_ahead or timedelta(0))

@@ -115,7 +115,7 @@ def _causes(job: Job, spec: StopSpec, moment: Moment) -> Iterator[StopCause]:
     if job.stop and job.stop.cause is StopCause.PENDING_DEADLINE and _has_waited_too_long(job, spec):
         yield StopCause.PENDING_DEADLINE
     deadline = _deadline(job, spec)
-    if deadline and deadline[1] <= moment.head_now:
+    if deadline and _seconds_left(*deadline, job, moment) <= 0:
         yield deadline[0]
 
 
@@ -138,6 +138,13 @@ def _deadline(job: Job, spec: StopSpec) -> tuple[StopCause, datetime] | None:
     cause, limit = seconds.get(job.state, (None, None))
     since = job.running_since or job.start_time
     return (cause, since + timedelta(seconds=limit)) if cause and limit is not None and since else None
+
+
+def _seconds_left(cause: StopCause, deadline: datetime, job: Job, moment: Moment) -> float:
+    """Return how long until a deadline passes; while the head's clock is not known, only what was found stands."""
+    if moment.head_ahead is None:
+        return 0.0 if job.stop and job.stop.cause is cause else math.inf
+    return (deadline - moment.head_now).total_seconds()
 
 
 def _seconds_to_attempt(job: Job, order: StopOrder, spec: StopSpec, moment: Moment) -> float:
@@ -163,5 +170,5 @@ def _seconds(job: Job, spec: StopSpec, moment: Moment, *, may_ask: bool) -> floa
     if job.stop:
         return max(0.0, _seconds_to_attempt(job, job.stop, spec, moment)) if may_ask else math.inf
     deadline = _deadline(job, spec)
-    left = (deadline[1] - moment.head_now).total_seconds() if deadline else 0.0
+    left = _seconds_left(*deadline, job, moment) if deadline else 0.0
     return left if left > 0 else math.inf  # one that has passed is put off until others are stopped
