@@ -65,7 +65,7 @@ class Server:
         self.body = {**self.body, "status": body["status"], "metadata": meta}
         return self.body
 
-    async def merge(self, _resource: Resource, _namespace: str, _name: str, body: Body) -> Body:
+    async def patch(self, _resource: Resource, _namespace: str, _name: str, body: Body) -> Body:
         version = str(int(self.body["metadata"]["resourceVersion"]) + 1)
         self.body = {**self.body, "metadata": self.body["metadata"] | body["metadata"] | {"resourceVersion": version}}
         return self.body
@@ -236,7 +236,7 @@ async def test_a_deleted_watch_tells_what_came_of_it_before_it_is_let_go_however
     try:
         await world.until(lambda: "finalizers" in server.body["metadata"] and bool(server.statuses))
         monkeypatch.setattr(pace, "state_write_pause", lambda _: 30.0)
-        await server.merge(RAY_JOB_WATCHES, *KEY, {"metadata": {"deletionTimestamp": rfc3339(datetime.now(UTC))}})
+        await server.patch(RAY_JOB_WATCHES, *KEY, {"metadata": {"deletionTimestamp": rfc3339(datetime.now(UTC))}})
         world.objects.seen(server.body)
         await world.until(lambda: not server.body["metadata"]["finalizers"])
         assert world.serve["state"] == "Refused"

@@ -160,11 +160,6 @@ class KubeClient:
         path = resource.path(namespace, name, "status")
         return await self._request("PATCH", path, query=query, body=body, content="application/apply-patch+yaml")
 
-    async def merge(self, resource: Resource, namespace: str, name: str, body: Body) -> Body:
-        """Change an object by a JSON merge patch."""
-        path = resource.path(namespace, name)
-        return await self._request("PATCH", path, body=body, content="application/merge-patch+json")
-
     async def delete(self, resource: Resource, namespace: str, name: str, preconditions: Body) -> None:
         """Delete an object, if it is still as `preconditions` (its uid, its resourceVersion) say: 409 if it is not."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}

@@ -42,7 +42,7 @@ async def set_finalizer(client: KubeClient, watch: Body, *, present: bool) -> Bo
         "resourceVersion": meta["resourceVersion"],
         "finalizers": [*others, FINALIZER] if present else others,
     }
-    return await client.merge(RAY_JOB_WATCHES, meta["namespace"], meta["name"], {"metadata": change})
+    return await client.patch(RAY_JOB_WATCHES, meta["namespace"], meta["name"], {"metadata": change})
 
 
 async def delete_watch(client: KubeClient, watch: Body) -> None:
