@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -236,11 +236,35 @@ async def test_a_deleted_watch_tells_what_came_of_it_before_it_is_let_go_however
     try:
         await world.until(lambda: "finalizers" in server.body["metadata"] and bool(server.statuses))
         monkeypatch.setattr(pace, "state_write_pause", lambda _: 30.0)
-        await server.patch(RAY_JOB_WATCHES, *KEY, {"metadata": {"deletionTimestamp": rfc3339(datetime.now(UTC))}})
-        world.objects.seen(server.body)
+        await deleted(world)
         await world.until(lambda: not server.body["metadata"]["finalizers"])
         assert world.serve["state"] == "Refused"
         assert server.events == ["ServeApplicationDeleteFailed"]
+    finally:
+        await world.reconciler.close()
+
+
+async def deleted(world: World) -> None:
+    """Delete the watch."""
+    time = rfc3339(datetime.now(UTC))
+    await world.server.patch(RAY_JOB_WATCHES, *KEY, {"metadata": {"deletionTimestamp": time}})
+    world.objects.seen(world.server.body)
+
+
+async def test_a_watch_that_the_stream_tells_gone_before_the_answer_does_is_gone(fake: FakeDashboard) -> None:
+    class ToldFirst(Server):
+        async def patch(self, *args: Any) -> Body:
+            body = await super().patch(*args)
+            if not body["metadata"]["finalizers"]:
+                world.objects.gone(body)
+            return body
+
+    world = World(fake, server := ToldFirst({"jobs": {"ids": ["a"]}, "stop": {"onDeletion": True}}))
+    try:
+        await world.until(lambda: bool(server.statuses))
+        await deleted(world)
+        await world.until(lambda: not server.body["metadata"]["finalizers"])
+        assert KEY not in world.objects
     finally:
         await world.reconciler.close()
 

@@ -142,8 +142,14 @@ class Reconciler:
             self._read_anew(key, error)
             return
         reached(f"finalizer {'put on' if present else 'taken off'}")
-        self._objects.seen(body)
+        self._written(key, body)
         watch.refresh(self._objects.get(key) or body)
+
+    def _written(self, key: WatchKey, body: Body) -> None:
+        """Take the answer to a write for the newest, unless the stream has told meanwhile that the object is gone."""
+        known = self._objects.get(key)
+        if known and _uid(known) == _uid(body):
+            self._objects.seen(body)
 
     async def _let_go(self, key: WatchKey, watch: Watch) -> None:
         """Let a deleted watch be gone when what it was to do is done, or cannot be done in time."""
@@ -340,9 +346,7 @@ class Reconciler:
             return
         reached("after the write")
         self._write_seconds += (self._clock() - began - self._write_seconds) / _AVERAGED_WRITES
-        known = self._objects.get(key)
-        if known and _uid(known) == _uid(body):  # else it was deleted meanwhile
-            self._objects.seen(body)
+        self._written(key, body)
         edited = _is_edited(watch.body, body)
         watch.wrote(status, self._objects.get(key), body, self._clock())
         if edited:
