@@ -251,6 +251,23 @@ async def deleted(world: World) -> None:
     world.objects.seen(world.server.body)
 
 
+@pytest.mark.parametrize("jobs", [{"ids": ["late"]}, {"entrypoint": "job"}])
+async def test_a_deleted_watch_stops_a_job_that_came_after_the_last_look_too(
+    jobs: Body, fake: FakeDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOK_AGAIN", "FASTEST_POLL", "SLOWEST_POLL"):
+        monkeypatch.setattr(pace, name, 2.0)
+    world = World(fake, server := Server({"jobs": jobs, "stop": {"onDeletion": True}}))
+    try:
+        await world.until(lambda: server.body.get("status", {}).get("cluster", {}).get("session") == "session_fake")
+        fake.add_job("late", status="RUNNING")
+        await deleted(world)
+        await world.until(lambda: not server.body["metadata"]["finalizers"])
+        assert fake.jobs["late"].status == "STOPPED"
+    finally:
+        await world.reconciler.close()
+
+
 async def test_a_watch_that_the_stream_tells_gone_before_the_answer_does_is_gone(fake: FakeDashboard) -> None:
     class ToldFirst(Server):
         async def patch(self, *args: Any) -> Body:

@@ -349,6 +349,12 @@ def test_when_a_deleted_watch_is_let_go(state: WatchState, seconds: float, goes:
     assert deletion.may_go(state, spec(stopping(onDeletion=True)), T0, at(seconds)) is goes
 
 
+def test_a_deleted_watch_is_not_let_go_before_a_look_for_jobs_that_came_meanwhile() -> None:
+    state, wanted = state_of(Job("a")), spec(stopping(onDeletion=True))
+    assert not deletion.may_go(state, wanted, T0, at(59), is_listed=False)
+    assert deletion.may_go(state, wanted, T0, at(60), is_listed=False)
+
+
 @pytest.mark.parametrize(
     ("problem", "why"),
     [

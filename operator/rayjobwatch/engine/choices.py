@@ -60,6 +60,11 @@ class Choices:
         """Return what a watch selects, None where it names its jobs."""
         return self._of.get(key)
 
+    @property
+    def since(self) -> float:
+        """Since when the last of them is made (loop time)."""
+        return max((choice.since for choice in self._of.values()), default=-math.inf)
+
     def set(self, key: Key, selector: Selector | None, now: float) -> bool:
         """Take note of what a watch selects; return whether it is something new."""
         if selector is None:

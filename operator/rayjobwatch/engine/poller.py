@@ -121,7 +121,9 @@ class Poller:
         return ended + pause if pause <= pace.FASTEST_POLL * (1 + _SPREAD) else pace.together(ended + pause)
 
     def _next(self) -> float | None:
-        ages = (self._age(id_, job) for id_, job in self._open_jobs().items())
+        ages = [self._age(id_, job) for id_, job in self._open_jobs().items()]
+        if self._choices.since > self._began:
+            ages.append(0.0)
         pause = pace.poll_pause(ages, min(self._poll_seconds), self._failures, looks_for_jobs=bool(self._choices))
         return None if pause is None else pause * random.uniform(1.0, 1.0 + _SPREAD)  # noqa: S311
 

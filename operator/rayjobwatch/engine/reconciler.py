@@ -161,7 +161,7 @@ class Reconciler:
         since = deletion.counted_from(told, watch.deleted, now)
         left = deletion.seconds_left(since, now)
         is_told = watch.told is watch.state or left <= 0
-        if not (is_told and deletion.may_go(watch.state, watch.spec, since, now)):
+        if not (is_told and deletion.may_go(watch.state, watch.spec, since, now, is_listed=watch.is_listed)):
             self._again(key, max(0.1, left))
             return
         why = deletion.why_let_go(watch.state)
@@ -311,6 +311,8 @@ class Reconciler:
         watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids, watch.selector, watch.floor)
         watch.session.follow(key, wanted, watch.lens)
         watch.session.keep_stops(key, watch.to_be_stopped)
+        if watch.is_deleted and watch.deleted is None:
+            watch.session.ask_anew(key)  # a job may have come since the last look, and is to be stopped, too
 
     def _finish(self, key: WatchKey, watch: Watch) -> None:
         self._leave(key, watch)

@@ -174,6 +174,14 @@ class ClusterSession:
             self._open[key] = jobs
             self._poller.wake()
 
+    def ask_anew(self, key: WatchKey) -> None:
+        """Ask once more for all that `key` has joined with: what was listed until now does not count any more."""
+        now = asyncio.get_running_loop().time()
+        self._open[key] = {id_: replace(job, since=now) for id_, job in self._open.get(key, {}).items()}
+        if choice := self._choices.get(key):
+            choice.since = now
+        self._poller.wake()
+
     def follow(self, key: WatchKey, wanted: Mapping[Follow, Heard], lens: Lens = NO_LENS) -> None:
         """Read for `key`, which has joined, the logs in `wanted` of jobs that were listed, and no others.
 

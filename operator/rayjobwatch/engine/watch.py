@@ -211,6 +211,12 @@ class Watch:
             self.unlisted_since = clock
         return self.unlisted_since + FIRST_WRITE - clock
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether the jobs were listed since they were asked for last; none are where there is no dashboard to ask."""
+        session = self.session
+        return session is None or session.has_listing_for(key_of(self.body), self.open_ids, self.selector)
+
     def held_for(self, clock: float, hold: float) -> float:
         """Return how much longer a change of state may be held back for `hold` in all; an end is not."""
         if self.changed_since is None:

@@ -31,11 +31,12 @@ def jobs_left(state: WatchState, spec: WatchSpec) -> list[Job]:
     return [job for job in jobs if job.seen and not job.state.is_over and not job.is_driver]
 
 
-def may_go(state: WatchState, spec: WatchSpec, deleted: datetime, now: datetime) -> bool:
-    """Whether a watch that was `deleted` then is let go now."""
+def may_go(state: WatchState, spec: WatchSpec, deleted: datetime, now: datetime, *, is_listed: bool = True) -> bool:
+    """Whether a watch that was `deleted` then is let go now. is_listed: the state is that of a look since then."""
     if state.problem and state.problem.reason in _HOPELESS:
         return True
-    stopped = not spec.stop.on_deletion or (bool(state.reachable or state.is_finished) and not jobs_left(state, spec))
+    is_known = is_listed if state.reachable else state.is_finished
+    stopped = not spec.stop.on_deletion or (is_known and not jobs_left(state, spec))
     return (stopped and not state.serve.is_pending) or seconds_left(deleted, now) <= 0
 
 
