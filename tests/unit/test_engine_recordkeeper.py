@@ -11,8 +11,9 @@ import pytest
 
 from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.recordkeeper import RecordKeeper, Wish
-from rayjobwatch.engine.session import ClusterSession
+from rayjobwatch.engine.sessions import Sessions
 from rayjobwatch.kube.client import RAY_JOBS, Body, KubeClient, KubeError, Resource
+from rayjobwatch.model.access import Access
 from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.records import Outcome, RecordAnswer
 from rayjobwatch.model.times import from_milliseconds
@@ -69,8 +70,10 @@ class Asked:
 
     def __init__(self, url: str) -> None:
         self.server = Server()
-        self.session = ClusterSession(Dashboard(url), lambda *_: None, lambda *_: None)
-        self.keeper = RecordKeeper(cast("KubeClient", self.server), self._hear)
+        self.listed = asyncio.Event()
+        self.sessions = Sessions(lambda *_: self.listed.set(), lambda *_: None)
+        self.session = self.sessions.get(Dashboard(url))
+        self.keeper = RecordKeeper(cast("KubeClient", self.server), self._hear, self.sessions.awaits)
         self._some = asyncio.Event()
 
     async def ask(
@@ -101,7 +104,7 @@ async def asked(fake: FakeDashboard) -> AsyncIterator[Asked]:
     asked = Asked(fake.url)
     yield asked
     await asked.keeper.close()
-    await asked.session.close()
+    await asked.sessions.close()
 
 
 def deletions(fake: FakeDashboard) -> int:
@@ -182,6 +185,16 @@ async def test_another_watch_that_waits_for_its_end_keeps_it(fake: FakeDashboard
     asked.session.join(("ml", "other"), ["a"])
     assert (await asked.ask()).message == "another RayJobWatch waits for its end"
     asked.session.leave(("ml", "other"))
+    assert (await asked.ask()).outcome is Outcome.ASKED
+
+
+async def test_another_watch_that_waits_for_its_end_by_another_way_keeps_it(fake: FakeDashboard, asked: Asked) -> None:
+    other_way = asked.sessions.get(Dashboard(fake.url, access=Access(token="other")))
+    other_way.join(("ml", "other"), ["a"])
+    async with asyncio.timeout(10):
+        await asked.listed.wait()
+    assert (await asked.ask()).message == "another RayJobWatch waits for its end"
+    asked.sessions.leave(other_way, ("ml", "other"))
     assert (await asked.ask()).outcome is Outcome.ASKED
 
 

@@ -55,7 +55,7 @@ class Reconciler:
         self._again = again
         self._clock = clock
         self._sessions = Sessions(news, self._log_moved)
-        self._records = RecordKeeper(client, lambda key: news(key, True))
+        self._records = RecordKeeper(client, lambda key: news(key, True), self._sessions.awaits)
         self._watches: dict[WatchKey, Watch] = {}
         self._unsure: set[WatchKey] = set()
         self._at_work: set[WatchKey] = set()

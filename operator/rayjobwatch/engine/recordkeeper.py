@@ -11,6 +11,7 @@ from rayjobwatch.engine.logs import WatchKey
 from rayjobwatch.engine.rows import row_of, session_of
 from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.kube.client import RAY_JOBS, KubeClient, KubeError
+from rayjobwatch.model.dashboard import Dashboard
 from rayjobwatch.model.records import Outcome, RecordAnswer
 from rayjobwatch.model.retention import DRIVERS, GONE, protected_by
 from rayjobwatch.model.text import clean_line
@@ -38,11 +39,18 @@ class RecordKeeper:
     """Deletes records in the background.
 
     told: called with a watch when its wishes were tried; `take_answers` then says what came of them, once.
+    awaits: whether any watch waits for news of a job, by its dashboard, Ray session and id.
     """
 
-    def __init__(self, client: KubeClient, told: Callable[[WatchKey], None]) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        told: Callable[[WatchKey], None],
+        awaits: Callable[[Dashboard, str, str], bool],
+    ) -> None:
         self._client = client
         self._told = told
+        self._awaits = awaits
         self._asking: dict[WatchKey, asyncio.Task[None]] = {}
         self._answers: dict[WatchKey, Mapping[str, RecordAnswer]] = {}
         self._places = asyncio.Semaphore(AT_A_TIME)
@@ -95,7 +103,7 @@ class RecordKeeper:
         for wish in wishes:
             if ray_job := protected.get(wish.job_id):
                 answers[wish.job_id] = _put_off(f"RayJob {ray_job} names it and is not over")
-            elif session.awaits(wish.job_id):
+            elif self._awaits(session.dashboard, wish.session, wish.job_id):
                 answers[wish.job_id] = _put_off("another RayJobWatch waits for its end")
             else:
                 answer, is_away = (away, True) if away else await _deleted(session.client, wish)

@@ -25,6 +25,14 @@ class Sessions:
             self._open[dashboard] = ClusterSession(dashboard, self._news, self._moved, self._first_readings)
         return self._open[dashboard]
 
+    def awaits(self, dashboard: Dashboard, ray_session: str, job_id: str) -> bool:
+        """Whether any watch waits for news of a job of this Ray session, whichever way it asks its dashboard."""
+        return any(
+            session.awaits(job_id)
+            for session in self._open.values()
+            if session.dashboard == dashboard or session.cluster.session == ray_session
+        )
+
     def leave(self, session: ClusterSession, key: WatchKey) -> None:
         """Let go of `session` for `key`."""
         session.leave(key)
