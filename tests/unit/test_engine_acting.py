@@ -128,6 +128,14 @@ class World:
         return cast("Body", rows[0].get("record", {}))
 
 
+def edited(world: World, **parts: Body) -> None:
+    """Edit these parts of the spec."""
+    body = world.server.body
+    meta = body["metadata"] | {"generation": 2, "resourceVersion": str(int(body["metadata"]["resourceVersion"]) + 1)}
+    world.server.body = body | {"metadata": meta, "spec": body["spec"] | parts}
+    world.objects.seen(world.server.body)
+
+
 @pytest.fixture
 def fake() -> Iterator[FakeDashboard]:
     """Run a dashboard with a job that succeeded just now, and two applications."""
@@ -207,6 +215,29 @@ async def test_an_application_that_is_deployed_anew_before_it_could_be_deleted_s
         assert set(fake.state.applications) == {"llm"}
     finally:
         await second.reconciler.close()
+
+
+@pytest.mark.parametrize("jobs", [{"ids": ["a"]}, {"entrypoint": "job", "includeFinished": True}])
+async def test_a_clean_up_that_is_taken_back_before_it_is_its_turn_deletes_nothing(
+    jobs: Body, fake: FakeDashboard
+) -> None:
+    world = World(fake, server := Server({"jobs": jobs, "serve": {"applications": ["llm"], "cleanup": "OnFinished"}}))
+    released = threading.Event()
+
+    async def hang(exchange: Exchange) -> None:
+        if server.body.get("status", {}).get("serve", {}).get("applications"):
+            await asyncio.to_thread(released.wait, 20)
+        await fake.state._serve_get(exchange)
+
+    fake.on("GET", SERVE_PATH, hang)
+    try:
+        await world.until(lambda: "applications" in world.serve)
+        edited(world, serve={"cleanup": "Never"})
+        await world.until(lambda: not world.serve)
+    finally:
+        released.set()
+        await world.reconciler.close()
+    assert fake.state.serve_puts == []
 
 
 @pytest.mark.parametrize(
@@ -306,9 +337,7 @@ async def test_a_stop_that_is_taken_back_while_others_take_long_is_not_asked_for
         await world.until(lambda: asked() == AT_A_TIME)
         session = world.reconciler._watches[KEY].session
         assert session is not None
-        meta = server.body["metadata"] | {"generation": 2, "resourceVersion": "900"}
-        server.body |= {"metadata": meta, "spec": server.body["spec"] | {"stop": {"requested": False}}}
-        world.objects.seen(server.body)
+        edited(world, stop={"requested": False})
         await world.until(lambda: not any("stop" in row for row in server.body["status"]["jobs"]))
         released.set()
         await world.until(lambda: all(session.stop_answer(id_) == "" for id_ in ids))

@@ -15,6 +15,7 @@ from rayjobwatch.ray import AsyncRayClient
 from tests.ray import faults
 from tests.ray.fakedashboard import FakeDashboard
 from tests.ray.fakestate import DEPLOYED, application
+from tests.ray.wire import Exchange
 
 PATH = "/api/serve/applications/"
 SESSION = "session_fake"
@@ -160,10 +161,28 @@ async def test_a_watch_that_leaves_hears_nothing_of_the_past(fake: FakeDashboard
     assert asked.clean_ups.take_answer(KEY) is None
 
 
-async def test_of_a_step_that_nobody_waits_for_any_more_nothing_is_told(fake: FakeDashboard, asked: Asked) -> None:
+async def test_of_a_deletion_that_nobody_waits_for_any_more_nothing_is_told(fake: FakeDashboard, asked: Asked) -> None:
+    has_begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def begin(exchange: Exchange) -> None:
+        loop.call_soon_threadsafe(has_begun.set)
+        await fake.state._serve_put(exchange)
+
+    fake.once("PUT", PATH, begin)
     asked.clean_ups.ask(KEY, delete("a"), SESSION)
+    async with asyncio.timeout(10):
+        await has_begun.wait()
     asked.clean_ups.forget(KEY)
     asked.clean_ups.ask(("ml", "other"), delete("b"), SESSION)
     await asked.ask(delete("c"))
     assert fake.state.applications == {}  # nor is it left half done
     assert asked.told == [("ml", "other"), KEY]
+
+
+async def test_a_deletion_that_is_forgotten_before_its_turn_is_not_begun(fake: FakeDashboard, asked: Asked) -> None:
+    asked.clean_ups.ask(KEY, delete("a"), SESSION)
+    asked.clean_ups.forget(KEY)
+    await asked.ask(delete("b"))
+    await asked.ask(delete("c"))
+    assert set(fake.state.applications) == {"a"}

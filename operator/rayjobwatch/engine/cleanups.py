@@ -88,7 +88,7 @@ class CleanUps:
         return self._answers.pop(key, None)
 
     def forget(self, key: WatchKey) -> None:
-        """Take no more steps for `key`. One that is under way is not left half done, but nothing is told of it."""
+        """Take no more steps for `key`. A deletion that has begun is not left half done, but nothing is told of it."""
         self._answers.pop(key, None)
         if task := self._asking.pop(key, None):
             self._forgotten.add(task)
@@ -104,25 +104,28 @@ class CleanUps:
 
     async def _ask(self, key: WatchKey, step: Look | Delete, session: str) -> None:
         try:
-            answer = await self._answer(step, session)
+            answer = await self._answer(key, step, session)
         finally:
-            is_wanted = self._asking.get(key) is asyncio.current_task()
-            if is_wanted:
+            if is_wanted := self._is_wanted(key):
                 del self._asking[key]
         if is_wanted:
             self._answers[key] = answer
             self._told(key)
 
-    async def _answer(self, step: Look | Delete, session: str) -> ServeAnswer:
+    def _is_wanted(self, key: WatchKey) -> bool:
+        """Whether the step of this task was not forgotten meanwhile."""
+        return self._asking.get(key) is asyncio.current_task()
+
+    async def _answer(self, key: WatchKey, step: Look | Delete, session: str) -> ServeAnswer:
         try:
             async with asyncio.timeout(SECONDS):
-                return await self._taken(step, session)
+                return await self._taken(key, step, session)
         except ClientError as error:
             return ServeAnswer(problem=clean_line(str(error), MESSAGE_BYTES))
         except TimeoutError:
             return ServeAnswer(problem=f"Ray has not answered within {SECONDS:.0f} s")
 
-    async def _taken(self, step: Look | Delete, session: str) -> ServeAnswer:
+    async def _taken(self, key: WatchKey, step: Look | Delete, session: str) -> ServeAnswer:
         now = session_of(await self._client.get_version())
         self._head = head = _HEADS.setdefault(now, _Head())
         if isinstance(step, Look) or now != session:
@@ -130,7 +133,7 @@ class CleanUps:
         async with head.turn:
             before = await self._read(now)
             there = _applications(before, head)
-            if _has_new(step, there):
+            if _has_new(step, there) or not self._is_wanted(key):
                 return ServeAnswer(now, there)
             reached("before the applications are deleted")
             try:

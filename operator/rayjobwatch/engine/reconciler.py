@@ -311,6 +311,8 @@ class Reconciler:
         watch.session.join(key, watch.asked_ids(wanted), watch.urgent_ids, watch.selector, watch.floor)
         watch.session.follow(key, wanted, watch.lens)
         watch.session.keep_stops(key, watch.to_be_stopped)
+        if not watch.state.serve.is_pending:
+            watch.session.clean_ups.forget(key)
         if watch.is_deleted and watch.deleted is None:
             watch.session.ask_anew(key)  # a job may have come since the last look, and is to be stopped, too
 
