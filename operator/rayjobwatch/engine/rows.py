@@ -18,8 +18,6 @@ _REASONS = {
     408: Reason.DASHBOARD_TIMEOUT,
     503: Reason.DASHBOARD_UNREACHABLE,
 }
-
-
 SESSION_BYTES = 128
 _OUR_PROXY = re.compile(r"/api/v1/namespaces/[^/]+/services/[^/]+/proxy\Z")
 

@@ -22,8 +22,7 @@ _REASONS = {
     JobState.UNKNOWN: EventReason.JOB_OUTCOME_UNKNOWN,
 }
 _WARNINGS = {JobState.FAILED, JobState.LOST, JobState.UNKNOWN}
-
-
+# The API server forgets Events after an hour: what is older than this would be told twice.
 TOLD_AGAIN = timedelta(minutes=50)
 
 
@@ -109,7 +108,7 @@ def clean_up_not_waited_for(serve: ServeState, why: str) -> EventNote:
 def surely_told(state: WatchState, now: datetime) -> WatchState:
     """Return what a process has told of that state which was killed while it still owed Events.
 
-    What it owed is told again under the same names. The API server forgets Events after an hour: what is older is not.
+    What it owed is told again under the same names, unless it is too old for that.
     """
     jobs = state.jobs.items()
     told = {id_: job for id_, job in jobs if job.state.is_over and job.end_time and now - job.end_time > TOLD_AGAIN}

@@ -8,6 +8,7 @@ A poll comes up to 5 % later than said here: those of many dashboards come apart
 | poll, youngest open job older          | 1 % of its age, at most 3       | an hour's job may end 3 s late       |
 | poll, a job Ray does not know yet      | as if as old as the waiting     | it may come at any moment            |
 | poll, an end or a loss to be confirmed | 0.5                             | a verdict waits for it               |
+| poll, jobs that are asked for anew     | 0.5                             | a first word or a deletion waits     |
 | table of a new head that lacks jobs    | believed when listed again      | they are Lost then, for good         |
 |                                        | after 2                         |                                      |
 | poll after two that took long          | 4 times that, at most 15        | no huge table keeps a head busy      |

@@ -11,7 +11,7 @@ from rayjobwatch.model.times import parse_rfc3339, rfc3339
 _STATES = {state.value.lower(): state for state in JobState}
 
 
-def written(selected: Selected) -> dict[str, Any]:
+def write_selection(selected: Selected) -> dict[str, Any]:
     """Return `status.selection`."""
     status: dict[str, Any] = {"key": selected.key}
     if selected.settled:
@@ -23,7 +23,7 @@ def written(selected: Selected) -> dict[str, Any]:
     return status
 
 
-def read(status: Mapping[str, Any], rows: Iterable[Job]) -> Selected | None:
+def read_selection(status: Mapping[str, Any], rows: Iterable[Job]) -> Selected | None:
     """Return what a status says of its selection, whose `jobs` are `rows`; None where it has none."""
     selection = status.get("selection")
     if not selection:

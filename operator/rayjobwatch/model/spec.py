@@ -211,14 +211,13 @@ class WatchSpec(_Part):
     jobs: JobSelection = JobSelection()
     logs: LogsSpec = LogsSpec()
     stop: StopSpec = StopSpec()
+    serve: ServeSpec = ServeSpec()
+    retention: RetentionSpec = RetentionSpec()
 
     @property
     def acts_on_deletion(self) -> bool:
         """Whether something is to be done before the watch may be gone."""
         return self.stop.on_deletion or self.serve.cleanup is ServeCleanup.ON_DELETION
-
-    serve: ServeSpec = ServeSpec()
-    retention: RetentionSpec = RetentionSpec()
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:

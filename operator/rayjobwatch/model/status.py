@@ -15,7 +15,7 @@ from rayjobwatch.model.firing import rule_conditions
 from rayjobwatch.model.jobs import Job, JobState
 from rayjobwatch.model.lens import NOTHING
 from rayjobwatch.model.selection import shown
-from rayjobwatch.model.settled import read, written
+from rayjobwatch.model.settled import read_selection, write_selection
 from rayjobwatch.model.spec import RuleSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import overall, summary_of
@@ -62,7 +62,7 @@ def status_of(
     if serve := SERVE.write(state.serve, _ROOMS[0]):
         status["serve"] = serve
     if state.selected:
-        status["selection"] = written(state.selected)
+        status["selection"] = write_selection(state.selected)
     room = _add_rows(status, state, digests)
     _add_tails(status, digests, replace(room, tail_lines=tail_lines))
     return status
@@ -74,7 +74,7 @@ def restored(status: Mapping[str, Any]) -> tuple[WatchState, dict[str, LogDigest
     jobs = {str(row["id"]): JOB.read(row) for row in rows}
     state = WatchState(
         jobs=jobs,
-        selected=read(status, jobs.values()),
+        selected=read_selection(status, jobs.values()),
         cluster=CLUSTER.read(status.get("cluster") or {}),
         last_contact=parse_rfc3339(status.get("staleSince")),
         findings={str(row["id"]): found for row in rows if (found := read_findings(row))},
