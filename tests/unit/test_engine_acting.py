@@ -416,6 +416,31 @@ async def test_a_watch_is_deleted_just_as_it_is(fake: FakeDashboard, refuses: bo
         await world.reconciler.close()
 
 
+async def test_a_selection_is_kept_for_its_time_after_the_last_end_though_no_look_saw_that_job_open(
+    fake: FakeDashboard,
+) -> None:
+    spec = {"jobs": {"entrypoint": "job", "includeFinished": True}, "logs": {"protocol": "None"}}
+    server = Server({**spec, "retention": {"ttlSecondsAfterFinished": 600}})
+
+    async def finished(number: int) -> None:
+        world = World(fake, server)
+        try:
+            await world.until(lambda: server.body.get("status", {}).get("finished") == f"{number}/{number}")
+            await world.reconciler.reconcile(KEY)
+        finally:
+            await world.reconciler.close()
+
+    await finished(1)
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    for condition in server.body["status"]["conditions"]:
+        condition["lastTransitionTime"] = rfc3339(hour_ago)
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    fake.jobs["a"].row["end_time"] = int(hour_ago.timestamp() * 1000)
+    fake.add_job("b").row.update(start_time=now - 1000, end_time=now)
+    await finished(2)
+    assert not server.deletions
+
+
 async def test_a_watch_is_not_deleted_before_its_events_are_posted(fake: FakeDashboard) -> None:
     server = Server({"jobs": {"ids": ["a"]}, "retention": {"ttlSecondsAfterFinished": 0}})
     world = World(fake, server)

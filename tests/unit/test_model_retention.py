@@ -28,7 +28,7 @@ from rayjobwatch.model.retention import (
 )
 from rayjobwatch.model.servestate import CleanUp, ServeState
 from rayjobwatch.model.spec import RetentionSpec
-from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.state import Selected, WatchState
 from tests.unit.observations import T0, at
 
 HOUR = RetentionSpec.model_validate({"deleteRecordAfterSeconds": 3600})
@@ -189,8 +189,8 @@ BOTH = RetentionSpec.model_validate({"ttlSecondsAfterFinished": 600, "deleteReco
 def test_a_watch_is_deleted_when_its_time_is_over_and_nothing_is_left_to_do(
     state: WatchState, now: datetime, left: float
 ) -> None:
-    assert expires_in(state, T0, TTL, now) == left
-    assert expires_in(state, T0, RetentionSpec(), now) == math.inf
+    assert expires_in(state, T0, TTL, Moment(now)) == left
+    assert expires_in(state, T0, RetentionSpec(), Moment(now)) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,22 @@ def test_a_watch_is_deleted_when_its_time_is_over_and_nothing_is_left_to_do(
     [(RecordState(), 3600), (RecordState(Deletion.PENDING), 3600), (RecordState(Deletion.DELETED), 0)],
 )
 def test_a_watch_outlives_the_records_that_it_is_to_delete(record: RecordState, left: float) -> None:
-    assert expires_in(watching(replace(OVER, record=record)), T0, BOTH, at(600)) == left
-    assert expires_in(watching(replace(OVER, session="s0", record=record)), T0, BOTH, at(600)) == 0
+    assert expires_in(watching(replace(OVER, record=record)), T0, BOTH, Moment(at(600))) == left
+    assert expires_in(watching(replace(OVER, session="s0", record=record)), T0, BOTH, Moment(at(600))) == 0
+
+
+def test_a_selection_is_kept_for_its_time_after_the_last_end_by_the_head_s_clock() -> None:
+    state = replace(watching(OVER), selected=Selected(newest=at(100)))
+    assert expires_in(state, T0, TTL, Moment(at(600))) == 100
+    assert expires_in(state, T0, TTL, Moment(at(600), head_ahead=timedelta(seconds=90))) == 10
+    assert expires_in(state, T0, TTL, Moment(at(600), head_ahead=timedelta(seconds=900))) == 0
+
+
+@pytest.mark.parametrize(("reason", "left"), [(Reason.DASHBOARD_UNREACHABLE, 3600), (Reason.RAY_CLUSTER_NOT_FOUND, 0)])
+def test_a_selection_outlives_the_time_in_which_its_jobs_cannot_be_seen(reason: Reason, left: float) -> None:
+    away = replace(watching(OVER), problem=Problem(reason, "away"))
+    assert expires_in(replace(away, selected=Selected()), T0, TTL, Moment(at(600))) == left
+    assert expires_in(away, T0, TTL, Moment(at(600))) == 0
 
 
 @given(

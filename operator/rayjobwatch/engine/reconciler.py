@@ -20,6 +20,7 @@ from rayjobwatch.kube.watches import delete_watch, has_finalizer, set_finalizer,
 from rayjobwatch.model import deletion, pace, retention, serve
 from rayjobwatch.model.decide import decide, seconds_to_next
 from rayjobwatch.model.events import EventNote, clean_up_not_waited_for, not_waited_for
+from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.spec import InvalidSpecError
 from rayjobwatch.model.status import refused
 from rayjobwatch.model.times import parse_rfc3339
@@ -207,7 +208,7 @@ class Reconciler:
         if watch.session and watch.told is watch.state:
             watch.session.follow(key, watch.wanted_logs(now), watch.lens)
         self._act(key, watch, now)
-        await self._expire(key, watch, now)
+        await self._expire(key, watch, moment)
 
     async def _tell_and_write(self, key: WatchKey, watch: Watch, target: Target, status: Body, *, urgent: bool) -> None:
         """Post Events before the status that says the same; what a later process could read there, after it.
@@ -252,13 +253,13 @@ class Reconciler:
         ray_jobs_in = key[0] if _cluster_name(watch) else None
         self._records.ask(key, session, watch.wishes(now), ray_jobs_in=ray_jobs_in)
 
-    async def _expire(self, key: WatchKey, watch: Watch, now: datetime) -> None:
+    async def _expire(self, key: WatchKey, watch: Watch, moment: Moment) -> None:
         """Delete a watch that was kept for as long as it was to be."""
         finished = watch.finished_time
         is_told = watch.told is watch.state and not self._teller.owes(watch.body, key)
         if watch.spec is None or finished is None or watch.is_deleted or not is_told:
             return
-        seconds = retention.expires_in(watch.state, finished, watch.spec.retention, now)
+        seconds = retention.expires_in(watch.state, finished, watch.spec.retention, moment)
         if seconds > 0:
             if seconds < math.inf:
                 self._again(key, seconds)

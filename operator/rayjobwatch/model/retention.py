@@ -83,14 +83,23 @@ def protected_by(ray_jobs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return protected
 
 
-def expires_in(state: WatchState, finished: datetime, spec: RetentionSpec, now: datetime) -> float:
+def expires_in(state: WatchState, finished: datetime, spec: RetentionSpec, moment: Moment) -> float:
     """Return how long until a watch is deleted that is finished since then, in seconds; `math.inf`: never."""
     if spec.ttl_seconds_after_finished is None or not state.is_finished:
         return math.inf
+    longer = LONGEST_STAY if _is_busy(state, spec) else timedelta(0)
+    stay = timedelta(seconds=spec.ttl_seconds_after_finished) + longer
+    left = (finished + stay - moment.now).total_seconds()
+    if state.selected and state.selected.newest:  # of a job that began and ended between two looks
+        left = max(left, (state.selected.newest + stay - moment.head_now).total_seconds())
+    return left
+
+
+def _is_busy(state: WatchState, spec: RetentionSpec) -> bool:
+    """Whether something is left to do for a watch, or to find out: while its jobs cannot be seen others may come."""
     records = any(_is_wanted(job, state, spec) and not job.record.is_over for job in state.jobs.values())
-    busy = state.serve.is_pending or records
-    stay = timedelta(seconds=spec.ttl_seconds_after_finished) + (LONGEST_STAY if busy else timedelta(0))
-    return (finished + stay - now).total_seconds()
+    unseen = state.selected and state.trouble and state.trouble.reason is not Reason.RAY_CLUSTER_NOT_FOUND
+    return bool(state.serve.is_pending or records or unseen)
 
 
 def _record(job: Job, state: WatchState, spec: RetentionSpec, moment: Moment, *, may_begin: bool) -> RecordState:
