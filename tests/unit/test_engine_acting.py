@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from rayjobwatch.engine import reconciler
 from rayjobwatch.engine.objects import Objects, cluster_part, watch_part
 from rayjobwatch.engine.reconciler import Reconciler
 from rayjobwatch.engine.stops import AT_A_TIME
@@ -271,6 +272,36 @@ async def test_a_deleted_watch_tells_what_came_of_it_before_it_is_let_go_however
         await world.until(lambda: not server.body["metadata"]["finalizers"])
         assert world.serve["state"] == "Refused"
         assert server.events == ["ServeApplicationDeleteFailed"]
+    finally:
+        await world.reconciler.close()
+
+
+async def test_without_the_right_to_its_finalizer_a_watch_is_followed_and_says_what_is_lacking(
+    fake: FakeDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OlderRights(Server):
+        refusals, granted = 0, False
+
+        async def patch(self, *args: Any) -> Body:
+            if self.granted:
+                return await super().patch(*args)
+            self.refusals += 1
+            raise KubeError(403, "Forbidden", 'cannot patch resource "rayjobwatches"')
+
+    def ready() -> Body:
+        return next(item for item in server.statuses[-1]["conditions"] if item["type"] == "Ready")
+
+    fake.add_job("a", status="RUNNING")
+    world = World(fake, server := OlderRights({"jobs": {"ids": ["a"]}, "stop": {"onDeletion": True}}))
+    try:
+        await world.until(lambda: bool(server.statuses) and server.statuses[-1]["state"] == "Running")
+        assert ready()["reason"] == "Forbidden"
+        assert 'cannot patch resource "rayjobwatches"' in ready()["message"]
+        assert server.refusals == 1
+        server.granted = True
+        monkeypatch.setattr(reconciler, "FORBIDDEN_SECONDS", 0.0)
+        await world.until(lambda: ready()["status"] == "True")
+        assert server.body["metadata"]["finalizers"] == ["rayjobwatch.dev/cleanup"]
     finally:
         await world.reconciler.close()
 

@@ -30,7 +30,7 @@ SCHEMA = status_schema()
 
 # What the first poll of the new process sees anew, and waits that then begin again.
 SEEN_ANEW = {
-    WatchState: ("problem", "unreachable", "reachable"),
+    WatchState: ("problem", "unreachable", "hindrance", "reachable"),
     Job: ("missing_since", "ending_since", "ending", "doubted_since"),
     RecordState: ("failures", "due"),
     ServeState: ("failures", "due", "is_empty"),

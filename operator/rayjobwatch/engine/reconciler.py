@@ -26,6 +26,7 @@ from rayjobwatch.model.status import refused
 from rayjobwatch.model.times import parse_rfc3339
 
 CONFLICT_SECONDS = 1.0
+FORBIDDEN_SECONDS = 60.0
 EVENTS_AGAIN_SECONDS = 5.0
 _AVERAGED_WRITES = 10
 
@@ -135,13 +136,21 @@ class Reconciler:
     async def _set_finalizer(self, key: WatchKey, watch: Watch, *, present: bool) -> None:
         """Have our finalizer on the watch while it is `present`, and not otherwise."""
         if has_finalizer(watch.body) is present:
+            watch.hindrance = None
+            return
+        if present and self._clock() < watch.hindered + FORBIDDEN_SECONDS:
             return
         reached("before the finalizer is changed")
         try:
             body = await set_finalizer(self._client, watch.body, present=present)
         except KubeError as error:
-            self._read_anew(key, error)
+            if present and error.status == 403:
+                watch.hindrance, watch.hindered = deletion.not_held(str(error)), self._clock()
+                self._again(key, FORBIDDEN_SECONDS)
+            else:
+                self._read_anew(key, error)
             return
+        watch.hindrance = None
         reached(f"finalizer {'put on' if present else 'taken off'}")
         self._written(key, body)
         watch.refresh(self._objects.get(key) or body)

@@ -25,7 +25,7 @@ from rayjobwatch.model.jobs import Job
 from rayjobwatch.model.lens import NO_LENS, NOTHING, Findings, Lens
 from rayjobwatch.model.masked import masked_digest, masked_state
 from rayjobwatch.model.moment import Moment
-from rayjobwatch.model.observation import Listing, Observation
+from rayjobwatch.model.observation import Listing, Observation, Problem
 from rayjobwatch.model.pace import FIRST_WRITE
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.selection import awaited, fold_selected, is_news, logged, reused_ids, shown
@@ -52,7 +52,7 @@ class Watch:
     jobs that are over under which Ray has another run, which is taken up when the end of the first is told. `attempts`
     are those to stop jobs that this process has carried out, by job id; `deleted` is since when it knows that the watch
     is being deleted, `head_ahead` by how much the head's clock was ahead of ours when it answered last (None: it has
-    not).
+    not). `hindrance` is why our finalizer could not be put on, and `hindered` when that was tried last.
     """
 
     body: Body
@@ -71,6 +71,8 @@ class Watch:
     reused: frozenset[str] = frozenset()
     attempts: dict[str, int] = field(default_factory=dict)
     deleted: datetime | None = None
+    hindrance: Problem | None = None
+    hindered: float = float("-inf")
     head_ahead: timedelta | None = None
 
     @classmethod
@@ -323,6 +325,7 @@ class Watch:
             listing=listing,
             last_contact=session.last_contact if session else None,
             problem=target.problem,
+            hindrance=self.hindrance,
             unreachable=target.refusal(session.unreachable) if session else None,
             cluster_gone=_is_gone(self.state.cluster.uid, target),
             windows={id_: digest.window for id_, digest in self.digests.items()},

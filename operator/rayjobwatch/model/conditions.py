@@ -38,13 +38,13 @@ def conditions_of(state: WatchState, refused: Mapping[str, str] = MappingProxyTy
 
     refused: why patterns of the spec cannot be used, by the name they go under.
     """
-    invalid = _invalid_patterns(refused)
+    flaw = state.hindrance or _invalid_patterns(refused)
     return [
-        _ready(state, invalid),
+        _ready(state, flaw),
         _dashboard_reachable(state),
         _finished(state),
         _succeeded(state),
-        *_stalled(state, invalid),
+        *_stalled(state, flaw),
     ]
 
 
@@ -84,8 +84,8 @@ def _invalid_patterns(refused: Mapping[str, str]) -> Problem | None:
     return Problem(Reason.INVALID_RULE, f"spec.logs has patterns that cannot be used: {said}{more}", stalled=True)
 
 
-def _ready(state: WatchState, invalid: Problem | None) -> Condition:
-    trouble = invalid if state.is_done else state.trouble or invalid
+def _ready(state: WatchState, flaw: Problem | None) -> Condition:
+    trouble = flaw if state.is_done else state.trouble or flaw
     if trouble:
         return Condition("Ready", "False", trouble.reason, trouble.message)
     if state.is_done:
@@ -111,8 +111,8 @@ def _dashboard_reachable(state: WatchState) -> Condition:
     return Condition(kind, "Unknown", Reason.NOT_ASKED_YET, "the dashboard has not been asked yet")
 
 
-def _stalled(state: WatchState, invalid: Problem | None) -> Iterator[Condition]:
-    stalled = state.problem if state.problem and state.problem.stalled and not state.is_done else invalid
+def _stalled(state: WatchState, flaw: Problem | None) -> Iterator[Condition]:
+    stalled = state.problem if state.problem and state.problem.stalled and not state.is_done else flaw
     if stalled:
         yield Condition("Stalled", "True", stalled.reason, stalled.message)
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from rayjobwatch.model.jobs import Job
+from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.spec import WatchSpec
 from rayjobwatch.model.state import WatchState
@@ -23,6 +24,12 @@ _HOPELESS = {
     Reason.KUBERAY_NOT_INSTALLED,
     Reason.FORBIDDEN,
 }
+
+
+def not_held(why: str) -> Problem:
+    """Say that our finalizer may not be put on a watch."""
+    lacking = f"nothing would be done on deletion, for the controller lacks the permission of its finalizer: {why}"
+    return Problem(Reason.FORBIDDEN, lacking, stalled=True)
 
 
 def jobs_left(state: WatchState, spec: WatchSpec) -> list[Job]:

@@ -46,6 +46,7 @@ def fold(state: WatchState, ids: Sequence[str], seen: Observation) -> WatchState
         jobs=jobs,
         cluster=seen.cluster.after(state.cluster) if listing else state.cluster,
         problem=seen.problem,
+        hindrance=seen.hindrance,
         unreachable=seen.unreachable,
         reachable=_reachable(state, seen),
         last_contact=_last_contact(state, seen),

@@ -82,6 +82,7 @@ class Observation:
     cluster: Cluster = NO_CLUSTER
     listing: Listing | None = None
     problem: Problem | None = None
+    hindrance: Problem | None = None
     unreachable: Problem | None = None
     cluster_gone: bool = False
     last_contact: datetime | None = None

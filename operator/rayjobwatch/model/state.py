@@ -40,12 +40,14 @@ class WatchState:
     """State of a watch.
 
     `problem` is why the dashboard cannot be located, `unreachable` why it does not answer. `reachable` is None while
-    it was never asked. `last_contact` is the time of the last listing.
+    it was never asked. `last_contact` is the time of the last listing. `hindrance` is what of the spec
+    cannot be done, though the jobs are seen.
     """
 
     jobs: Mapping[str, Job] = field(default_factory=lambda: _NO_JOBS)
     cluster: Cluster = NO_CLUSTER
     problem: Problem | None = None
+    hindrance: Problem | None = None
     unreachable: Problem | None = None
     reachable: bool | None = None
     last_contact: datetime | None = None
