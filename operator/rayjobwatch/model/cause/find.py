@@ -14,6 +14,7 @@ from rayjobwatch.model.cause.python import HEADER, Chain, read_chain
 from rayjobwatch.model.cause.shells import SHELLS
 from rayjobwatch.model.cause.streams import Stream
 from rayjobwatch.model.cause.styles import Styled, read_ipython, read_pytest, read_rich
+from rayjobwatch.model.cause.tools import TOOLS
 
 _IGNORED = re.compile(r"Exception ignored (?:in|on|while)|--- Logging error ---|Error in atexit")
 _SIDE = re.compile(
@@ -24,10 +25,10 @@ _REPORTED = "Error executing job with overrides:"  # so does Hydra tell what nob
 MOST_LINES = 5000
 _STACK = re.compile(r"(?:Call stack|Stack \(most recent call last\)):$")
 _TASK_ERROR = re.compile(r"(?:ray\.exceptions\.)?RayTaskError\((.+)\)$")
-_READERS = (*LANGUAGES, *CRASHES, *SHELLS)
+_READERS = (*TOOLS, *LANGUAGES, *CRASHES, *SHELLS)
 _MARKS = (
     "race", "File ", "rror", "xcept", "panic", "line ", "terminate", "___", "Assert", "ault", "()", "***", ": ", "] ",
-    "Timeout",
+    "Timeout", "Could not ",
 )  # fmt: skip
 
 

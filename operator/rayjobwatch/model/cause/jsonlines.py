@@ -1,4 +1,4 @@
-"""Structured log lines: one JSON object a line, with an exception in one of its fields."""
+"""Structured log lines: one JSON object a line, with an exception in one of its fields; a traceback in one line."""
 
 import json
 import re
@@ -11,18 +11,32 @@ from rayjobwatch.model.cause.styles import NAME, Styled
 _MESSAGES = ("message", "msg", "event", "text", "error", "err", "reason")
 _ESCAPED = re.compile(r'Traceback \(most recent call last\):(?:\\n|\n)(?:[^"\\]|\\.)*')
 _LOGFMT = re.compile(r'\b(?:level|lvl|severity)="?\w+"? .{0,500}?\b(?:msg|message|error|err)="((?:[^"\\]|\\.)+)"')
+_ONE_LINE = "Traceback (most recent call last):\\n"
+_ERRORS = re.compile(r' (?:err|error)="((?:[^"\\]|\\.)+)"')
 _STACKS = ("stack_trace", "stacktrace", "traceback", "stack", "exc_traceback")
 MAX_DEPTH = 5
 
 
 def read_json(line: str, at: int) -> Styled | None:
-    """Read the exception that a structured line carries in one of its fields."""
-    if not line.startswith("{") or ("race" not in line and "xc" not in line and "rror" not in line):
+    """Read the exception that a structured line carries in one of its fields, or another line with its ends escaped."""
+    if not line.startswith("{"):
+        return _of_trace(_quoted(line), at) if _ONE_LINE in line else None
+    if "race" not in line and "xc" not in line and "rror" not in line:
         return None
     record = json_of(line)
     trace = next((text for text in _texts(record) if HEADER in text), None) or _escaped(line)
-    if trace is None:
-        return _named(record, at)
+    return _named(record, at) if trace is None else _of_trace(trace, at)
+
+
+def _quoted(line: str) -> str:
+    """Take the traceback out of a line that a logger made of all of its lines, as Python's repr does."""
+    before, _, after = line.partition(HEADER)
+    if before[-1:] in ("'", '"'):
+        after = after.removesuffix(before[-1])
+    return HEADER + after.replace("\\n", "\n").replace("\\'", "'").replace('\\"', '"')
+
+
+def _of_trace(trace: str, at: int) -> Styled | None:
     lines = trace.splitlines()
     begin = next((i for i, one in enumerate(lines) if one.endswith(HEADER)), 0)
     chain = read_chain(lines, begin)
@@ -79,11 +93,14 @@ def json_of(line: str) -> Any:
 def said_by(line: str) -> str:
     """Return the message of a structured line, JSON or logfmt; empty where it has none."""
     if found := _LOGFMT.search(line):
-        return found[1].replace('\\"', '"')
+        parts = (found, _ERRORS.search(line, found.end()))
+        return ": ".join(part[1].replace('\\"', '"') for part in parts if part)
     record = json_of(line)
     if not isinstance(record, dict):
         return ""
-    return next((value for key in _MESSAGES if isinstance(value := record.get(key), str) and value), "")
+    told = [value for key in _MESSAGES if isinstance(value := record.get(key), str) and value]
+    why = [value for key in ("error", "err") if isinstance(value := record.get(key), str) and value]
+    return ": ".join(dict.fromkeys([*told[:1], *why]))
 
 
 def _texts(value: Any, depth: int = MAX_DEPTH) -> list[str]:

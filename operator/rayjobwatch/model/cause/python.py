@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rayjobwatch.model.cause.frames import Frame, frame_of, location_of
 from rayjobwatch.model.cause.groups import first_member, group_end, is_group, own_lines
+from rayjobwatch.model.cause.message import whole
 
 HEADER = "Traceback (most recent call last):"
 _IPYTHON_HEADER = " Traceback (most recent call last)"
@@ -33,6 +34,7 @@ _WRAPPING = re.compile(
 _LOOK_AHEAD = 80
 _PATIENCE = 60
 _NEAR = 8
+_MOST_QUOTES = 3
 MAX_MESSAGE = 1000
 
 
@@ -100,9 +102,12 @@ def begins(line: str) -> bool:
     return line.endswith(HEADER) or is_group(line) or is_ipythons(line) or frame_of(line) is not None
 
 
-def read_chain(lines: Sequence[str], at: int) -> Chain | None:
-    """Read the exceptions that begin at `at`; None where the text ends before an exception is named."""
-    reader = _Reader(lines, at)
+def read_chain(lines: Sequence[str], at: int, quotes: int = _MOST_QUOTES) -> Chain | None:
+    """Read the exceptions that begin at `at`; None where the text ends before an exception is named.
+
+    quotes: how many messages in one another may quote a traceback.
+    """
+    reader = _Reader(lines, at, quotes)
     reader.run()
     if not reader.raised:
         return None
@@ -110,8 +115,9 @@ def read_chain(lines: Sequence[str], at: int) -> Chain | None:
 
 
 class _Reader:
-    def __init__(self, lines: Sequence[str], at: int) -> None:
+    def __init__(self, lines: Sequence[str], at: int, quotes: int) -> None:
         self.lines = lines
+        self.quotes = quotes
         self.at = at
         self.end = at
         self.raised: list[Raised] = []
@@ -132,7 +138,7 @@ class _Reader:
         if frame:
             self._add(frame)
         elif line.endswith(HEADER) and not is_group(line):
-            self._begin()
+            return self._take_exception(line) if self._is_quoting(line) else self._begin()
         elif is_group(line):
             return self._take_group()
         elif _TASK.match(line) or line.strip() == _INPUTS:
@@ -158,11 +164,17 @@ class _Reader:
         if self._headed:
             self.outer = self._frames
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
         self._frames = []
         self._headed = True
         self._silent = 0
         self.at += 1
+        return True
+
+    def _is_quoting(self, line: str) -> bool:
+        """Whether the line names an exception in whose message another's traceback begins."""
+        found = _RAISED.match(line) if self._headed and self._frames and line != HEADER else None
+        return bool(found and not Raised(found[1], line, ()).is_wrapper)
 
     def _take_group(self) -> bool:
         end = group_end(self.lines, self.at)
@@ -183,22 +195,32 @@ class _Reader:
         if (self._strange and not _NAMED.search(found[1])) or (found[2] and not found[1].endswith("RayTaskError")):
             return False
         message, end = _message(self.lines, self.at, (found[3] or "").strip())
-        if found[1].endswith("RuntimeEnvSetupError"):
-            message, end = self._with_detail(message, end)
+        message, end = self._with_detail(found[1], message, end)
         self.raised.append(Raised(_type(found[1], found[2]), message, tuple(self._frames)))
         self._frames, self._headed, self._silent = [], False, 0
         self.end = self.at = end
         return self._goes_on()
 
-    def _with_detail(self, message: str, end: int) -> tuple[str, int]:
-        """Join to the message why the environment was not set up: Ray quotes its agent's traceback below."""
-        near = range(end, min(len(self.lines), end + _NEAR))
-        begin = next((i for i in near if self.lines[i].endswith(HEADER)), None)
-        detail = read_chain([HEADER, *self.lines[begin + 1 :]], 0) if begin is not None else None
+    def _with_detail(self, name: str, message: str, end: int) -> tuple[str, int]:
+        """Join to the message what the traceback names that it quotes: of Ray's agent, of a child, of a server."""
+        begin = self._quoted(name, message, end)
+        message = message.removesuffix(HEADER).rstrip()
+        quoted = None if begin is None else [HEADER, *self.lines[begin + 1 :]]
+        detail = read_chain(quoted, 0, self.quotes - 1) if quoted and self.quotes else None
         if begin is None or detail is None:
             return message, end
         why = f"{detail.cause.type}: {detail.cause.message}"
-        return f"{message.rstrip('.')}: {why}"[:MAX_MESSAGE], begin + detail.end
+        return f"{message.rstrip('.:')}: {why}"[:MAX_MESSAGE], begin + detail.end
+
+    def _quoted(self, name: str, message: str, end: int) -> int | None:
+        """Return where the traceback begins that the exception's message quotes, if it does."""
+        if message.endswith(HEADER):
+            return self.at
+        lines = self.lines[end : end + _NEAR]
+        if name.endswith("RuntimeEnvSetupError"):
+            return next((end + i for i, line in enumerate(lines) if line.endswith(HEADER)), None)
+        announces = self.lines[self.at].endswith(":") and not Raised(name, message, ()).is_wrapper
+        return next((end + i for i, line in enumerate(lines[:2]) if line.strip() == HEADER and announces), None)
 
     def _is_after_task(self) -> bool:
         before = self.lines[max(0, self.at - 3) : self.at]
@@ -246,6 +268,8 @@ def _message(lines: Sequence[str], at: int, first: str) -> tuple[str, int]:
     end = at + 1
     if _TASK.search(first):
         return first[:MAX_MESSAGE], end
+    if all_of_it := whole(lines, at, first):
+        return all_of_it[0][:MAX_MESSAGE], all_of_it[1]
     if end < len(lines) and lines[end].startswith(": "):  # py4j puts Java's exception there
         return f"{first}{lines[end].rstrip()}"[:MAX_MESSAGE], end + 1
     announces = first.endswith(":")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from rayjobwatch.model.cause.jsonlines import json_of
 from rayjobwatch.model.cause.window import Numbered
 from rayjobwatch.model.plain import plain_line
 
@@ -43,7 +44,7 @@ def streams_of(lines: Iterable[Numbered]) -> dict[str, Stream]:
     """Take the lines of a log apart; the driver's own are under the empty name, which is always there."""
     streams = {"": Stream("")}
     for number, line in lines:
-        name, text = _split(plain_line(line))
+        name, text = _split(plain_line(_unwrapped(line)))
         if name not in streams and len(streams) >= MAX_STREAMS:
             continue
         stream = streams.setdefault(name, Stream(name))
@@ -51,6 +52,15 @@ def streams_of(lines: Iterable[Numbered]) -> dict[str, Stream]:
         stream.numbers.append(number)
     _without_times(streams[""])
     return streams
+
+
+def _unwrapped(line: str) -> str:
+    """Return the line that Docker's log driver put into JSON, with its stream and time."""
+    if not line.startswith('{"log":'):
+        return line
+    record = json_of(line)
+    is_dockers = isinstance(record, dict) and "stream" in record and isinstance(record["log"], str)
+    return record["log"].rstrip("\n") if is_dockers else line
 
 
 def _without_times(driver: Stream) -> None:

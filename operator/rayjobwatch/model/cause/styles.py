@@ -147,7 +147,7 @@ def _with_ipython_frame(frames: list[Frame], line: str) -> list[Frame]:
 
 # --- pytest: E lines, then file:line: Type ---------------------------------------------------------------------------
 _PYTEST = re.compile(r"ImportError while loading conftest .*|_{3,} (?:ERROR (?:at \w+ of |collecting ))?\S.*? _{3,}$")
-_PYTEST_E = re.compile(r"E {1,8}(\S.*)?$")
+_PYTEST_E = re.compile(r"E {1,80}(\S.*)?$")
 _PYTEST_PLACE = re.compile(rf"(\S[^:]*\.py):(\d+): (?:in \S+|({NAME}))?$")
 _PYTEST_END = re.compile(r"={3,} .*(?:failed|error|passed|summary).* ={3,}$|_{3,} \S.* _{3,}$|\d+ failed|={10,}$")
 

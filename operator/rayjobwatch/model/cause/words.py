@@ -6,6 +6,7 @@ from collections.abc import Sequence
 _LEVEL = re.compile(
     r"\b(?:ERROR|CRITICAL|FATAL|WARN(?:ING)?|EXCEPTION|error|critical|fatal|warn(?:ing)?|Error)\b|\w+Warning: $"
 )
+_RAYS = re.compile(r"\d{4}-\d\d-\d\d [\d:,.]+\s+(?:INFO|WARNING|ERROR|ERR|WARN)\s+[\w.]+:\d+ -- ")
 _GOES_ON = re.compile(
     r"(?i)\b(?:continu(?:e|es|ing)|retry\w*|retries|skipp?(?:ed|ing)|ignor(?:ed|ing)|resum(?:ed|ing)|recover(?:ed|ing)"
     r"|fall\w*[ -]?back|proceed\w*|anyway|go(?:ing|es)? on|carry\w* on|mov(?:e|ing) on|handled|try(?:ing)? again"
@@ -95,8 +96,8 @@ _ENTRYPOINT = re.compile(r"^\s*(?:\w+=\S+\s+)*(?:\S*/)?python[\d.]*\s[^;&|`]*$")
 
 
 def is_logged_at_level(line: str) -> bool:
-    """Whether the line is one that a logger wrote about something bad."""
-    return bool(_LEVEL.search(line))
+    """Whether the line is one that a logger of the program's, not Ray's, wrote about something bad."""
+    return bool(_LEVEL.search(line)) and not _RAYS.match(line)
 
 
 def goes_on(line: str) -> bool:
