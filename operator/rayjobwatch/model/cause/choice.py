@@ -232,6 +232,8 @@ def last_words(evidence: Evidence) -> str:
     at = next(telling, len(plain) - 1)
     if plain and words.is_detail(plain[at]):
         at = next((i for i in reversed(range(at)) if words.is_error(plain[i])), at)
+    if at > 0 and words.is_trap(plain[at]) and words.is_commands(plain[at - 1]):
+        return f"{plain[at - 1]} ({plain[at].strip()})"
     line = _with_head(plain, at) if plain else words.said_by_tool([line for _, line in evidence.plain])
     return said_by(line) or line.strip("│╭╰─╮╯ ") or line
 

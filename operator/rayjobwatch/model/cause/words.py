@@ -90,6 +90,9 @@ _INFORMS = re.compile(
     r"\b(?:INFO|DEBUG|NOTICE|TRACE)\b|\b(?:level|lvl|severity)=\"?(?:info|debug|trace)|^[I]\d{4} [\d:.]+"
     r"|\"(?:level\w*|severity|log\.level)\": ?\"(?i:info|debug|trace)"
 )
+# What a shell's trap tells (`Error on line 7`), and what a command does before (`cp: cannot stat 'a'`).
+_TRAP = re.compile(r"(?i)\b(?:error|fail\w*|exit\w*|abort\w*)\b.{0,60}\bline:? ?\d+\b")
+_COMMAND = re.compile(r"[\w./+-]{1,80}: \S")
 _REFERS = re.compile(r"(?i)^(?:see|visit|read|docs?|help|hint|more)\b.*https?://|^https?://")
 _NPM = re.compile(r"npm (?:ERR!|error) (?:[a-z]\w* )?([A-Z](?! complete log).{10,})$")
 _ENTRYPOINT = re.compile(r"^\s*(?:\w+=\S+\s+)*(?:\S*/)?python[\d.]*\s[^;&|`]*$")
@@ -147,6 +150,16 @@ def is_one_program(entrypoint: str) -> bool:
 def is_error(line: str) -> bool:
     """Whether the line tells an error, by its level or its first word."""
     return bool(_ERROR.search(line)) and not goes_on(line)
+
+
+def is_trap(line: str) -> bool:
+    """Whether the line tells where a script failed, as its trap does; the command has told why."""
+    return bool(_TRAP.search(line))
+
+
+def is_commands(line: str) -> bool:
+    """Whether a command may have told with the line what is wrong: its name stands first."""
+    return bool(_COMMAND.match(line))
 
 
 def is_detail(line: str) -> bool:
