@@ -64,7 +64,7 @@ _NOISE = re.compile(
     r"|wandb:|Process \S+:$"
     r"|(?i:(?:stack ?trace(?:back)?|call ?stack(?: \(.*\))?|(?:error termination\. )?backtrace):?$)"
     r"|#\d+ +0x|\s*(?:full_key: |object_type=)"
-    r"|Set the environment variable HYDRA_FULL|Error executing job with|During handling|[│╭╰─╮╯╷╵|]+\s*$"
+    r"|Set the environment variable HYDRA_FULL|Error executing job with|During handling|[│╭╰─╮╯╷╵├┤┬┴┼|]+\s*$"
     r"|An exception has occurred, use|To exit: use|Primary job |a non-zero exit code|\s*at (?:node:|java\.)"
     r"|\s+@ +0x|\S+\.so[\d.]*\(|[\w/.-]+\(\+0x|If you (?:suspect|are)|\[ERROR\] (?:To see|Re-run|For more|\[Help|$)"
     r"|\[ERROR\]$|For (?:more|detailed) information|Use --help|Pass --help|Try ['`]"
@@ -74,6 +74,9 @@ _NOISE = re.compile(
     r"|\* Try:|> (?:Run with|Get more help)"
     r"|tar(?: \(child\))?: (?:Child returned|Error is not recoverable)"
     r"|=+ .* =+$|\d+ (?:failed|passed|errors?)\b.* in [\d.]+s"
+    # Ray Tune's table of trials, and what it says around it.
+    r"|Trial \S+ (?:started|errored|completed|finished) |Error file: /|Trial status: \d|Current time: .* Total running"
+    r"|Logical resource usage: |Number of errored trials: |│ Trial name |│ \w+_[0-9a-f]{5}_\d{5} "
     r"|Ran \d+ tests? in|FAILED \(|Exception ignored |Exception in thread |Task exception was never|future: <Task"
     r"|\s*\d* \| |\S+: note: )"
     r"|^\d{4}-\d\d-\d\d [\d:,.]+\s+(?:INFO|WARNING|ERROR|ERR|WARN)\s+[\w.]+:\d+ -- "
