@@ -105,11 +105,11 @@ def test_hostile_output_does_not_reach_the_terminal_nor_do_secrets(watches: Watc
     name = fresh()
     noise = r"""python -c "
 import sys
-sys.stdout.buffer.write(b'\x1b[31mred\x1b[0m\x00\xff\n10%\r20%\rdone\nHF_TOKEN=hunter2\n')
+sys.stdout.buffer.write(b'\x1b[31mred\x1b[0m\x00\xff\n\xf0\x9f\x9a\x80\n10%\r20%\rdone\nHF_TOKEN=hunter2\n')
 " """
-    watches.apply(name, ray_head.submit(noise, submission_id=name), logs={"tailLines": 3})
+    watches.apply(name, ray_head.submit(noise, submission_id=name), logs={"tailLines": 4})
     status = watches.wait_read(name)
-    assert status["jobs"][0]["log"]["tail"] == ["red\ufffd", "done", "HF_TOKEN=***"]
+    assert status["jobs"][0]["log"]["tail"] == ["red\ufffd", "\U0001f680", "done", "HF_TOKEN=***"]
 
 
 def test_several_jobs_are_told_apart_and_the_gravest_end_counts(watches: Watches, ray_head: RayHead) -> None:

@@ -168,9 +168,18 @@ async def test_a_status_is_applied_to_that_very_object(server: Server, client: K
     server.answers = [(200, "{}")]
     await write_status(client, {"metadata": {"name": "a", "namespace": "ml", "uid": "u1"}}, {"state": "Running"})
     ((method, path, content, body),) = server.requests
-    assert (method, content) == ("PATCH", "application/apply-patch+yaml")
+    assert (method, content.partition(";")[0]) == ("PATCH", "application/apply-patch+yaml")
     assert path.endswith("/ml/rayjobwatches/a/status?fieldManager=rayjobwatch&force=true")
     assert json.loads(body)["metadata"]["uid"] == "u1"
+
+
+async def test_an_applied_status_is_json_and_yaml(server: Server, client: KubeClient) -> None:
+    server.answers = [(200, "{}")]
+    summary = "\U0001f680 \U0001d7d8 \u00e9 \u65e5 \x7f \x85 \u2028 \ufeff \\ud83d"
+    await write_status(client, {"metadata": {"name": "a", "namespace": "ml", "uid": "u1"}}, {"summary": summary})
+    ((_, _, _, body),) = server.requests
+    assert json.loads(body)["status"] == {"summary": summary}
+    assert "\U0001f680 \U0001d7d8 \\u00e9 \\u65e5 \\u007f \\u0085 \\u2028 \\ufeff \\\\ud83d" in body
 
 
 async def test_an_api_server_that_is_away_is_an_error_without_a_status() -> None:

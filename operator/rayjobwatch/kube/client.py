@@ -26,9 +26,12 @@ PAGE_ITEMS = 100
 # What was refused was perhaps refused by somebody behind the API server: no plugin is run for that again and again.
 RENEW_SECONDS = 60.0
 NAMESPACE_TERMINATING = "NamespaceTerminating"
+# The API server ignores the charset; with it the library sends our bytes, not an encoding of its own.
+APPLY = "application/apply-patch+yaml; charset=utf-8"
 
 Body = dict[str, Any]
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_ESCAPED = re.compile("[\x7f-\uffff]")
 
 
 class KubeError(Exception):
@@ -158,7 +161,7 @@ class KubeClient:
         """Apply the status of an object server-side, as its one and only author."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         path = resource.path(namespace, name, "status")
-        return await self._request("PATCH", path, query=query, body=body, content="application/apply-patch+yaml")
+        return await self._request("PATCH", path, query=query, body=_yaml(body), content=APPLY)
 
     async def delete(self, resource: Resource, namespace: str, name: str, preconditions: Body) -> None:
         """Delete an object, if it is still as `preconditions` (its uid, its resourceVersion) say: 409 if it is not."""
@@ -218,7 +221,7 @@ class KubeClient:
         path: str,
         *,
         query: Mapping[str, str | int] | None = None,
-        body: Body | None = None,
+        body: Body | bytes | None = None,
         content: str = "application/json",
     ) -> Body:
         headers = {"Accept": "application/json", "Content-Type": content}
@@ -239,6 +242,12 @@ class KubeClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise KubeError(0, type(error).__name__, f"the API server did not answer: {error}") from None
         return _decoded(response.status, data)
+
+
+def _yaml(body: Body) -> bytes:
+    r"""Return JSON that is YAML too, which has no `\ud83d\ude00` for an emoji, and ends a line at a bare U+2028."""
+    text = json.dumps(body, ensure_ascii=False)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _decoded(status: int, data: bytes) -> Body:
