@@ -11,6 +11,7 @@ import pytest
 
 from rayjobwatch.engine.objects import Objects, cluster_part, watch_part
 from rayjobwatch.engine.reconciler import Reconciler
+from rayjobwatch.engine.session import ClusterSession
 from rayjobwatch.engine.targets import Targets
 from rayjobwatch.engine.watch import LOG_GRACE
 from rayjobwatch.kube.client import RAY_CLUSTERS, RAY_JOB_WATCHES, Body, KubeClient, KubeError, Resource
@@ -22,6 +23,7 @@ from rayjobwatch.model.lens import Findings
 from rayjobwatch.model.rules import RuleState
 from rayjobwatch.model.servestate import CleanUp, ServeState
 from rayjobwatch.model.spec import RuleSpec
+from rayjobwatch.model.times import rfc3339
 from rayjobwatch.settings import Settings
 from tests.ray import fakestate, faults
 from tests.ray.fakedashboard import NODE_ID, FakeDashboard
@@ -285,6 +287,36 @@ async def test_a_job_that_only_the_table_calls_running_is_verified_and_never_cal
         assert server.body["status"]["state"] == "Running"
         monkeypatch.setattr(nodes, "DEAD_GRACE", timedelta(seconds=0.2))
         await _status_until(reconciler, server, lambda status: status["state"] == "Unknown")
+    finally:
+        await reconciler.close()
+        fake.stop()
+
+
+class Edited(Patient):
+    """An API server that is asked for the watch, whose spec somebody edits, and has no other object."""
+
+    def edit(self, **spec: object) -> None:
+        self.version += 1
+        more = {"resourceVersion": str(self.version), "generation": 2}
+        self.body = self.body | {"spec": self.body["spec"] | spec, "metadata": self.body["metadata"] | more}
+
+    async def get(self, resource: Resource, *_: str) -> Body | None:
+        return self.body if resource is RAY_JOB_WATCHES else None
+
+
+async def test_job_states_are_as_old_as_the_last_answer_however_long_nothing_had_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeDashboard()
+    fake.add_job("a", status="RUNNING")
+    reconciler = _reconciler(server := Edited(_watch(fake.url)), [])
+    try:
+        await _status_until(reconciler, server, lambda status: status.get("state") == "Running")
+        monkeypatch.setattr(ClusterSession, "last_contact", at(3600))
+        server.edit(auth={"tokenSecretRef": {"name": "gone", "key": "token"}})
+        reconciler.doubt(KEY)
+        await _status_until(reconciler, server, lambda status: "staleSince" in status)
+        assert server.body["status"]["staleSince"] == rfc3339(at(3600))
     finally:
         await reconciler.close()
         fake.stop()

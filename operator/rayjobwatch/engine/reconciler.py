@@ -334,6 +334,7 @@ class Reconciler:
         self._at_work.discard(key)
         if watch.session:
             watch.take_digests()
+            watch.take_contact()
             self._sessions.leave(watch.session, key)
             watch.session = None
 

@@ -187,6 +187,11 @@ class Watch:
                 self.digests[job_id] = live.digest.after(known) if known else live.digest
                 self.findings[job_id] = live.findings
 
+    def take_contact(self) -> None:
+        """Take over when the session answered last: while nothing changes, answers are not folded into the state."""
+        if self.session and self.session.last_contact:
+            self.state = replace(self.state, last_contact=self.session.last_contact)
+
     @property
     def lens(self) -> Lens:
         """What is looked for in the logs, and what is not shown of them."""
