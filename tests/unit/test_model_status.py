@@ -23,6 +23,7 @@ from rayjobwatch.model.servestate import Application, CleanUp, ServeState
 from rayjobwatch.model.spec import RuleSpec
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.status import refused, restored, status_of
+from rayjobwatch.model.times import rfc3339
 from rayjobwatch.model.values import MAX_VALUES, Value
 from tests.unit.observations import IDS, T0, at, folded, heard, histories, row, silent
 from tests.unit.schema import faults, status_schema
@@ -202,10 +203,17 @@ def test_a_refused_spec_stalls_the_watch_and_forgets_nothing_of_its_jobs() -> No
     assert _condition(after, "Stalled")["status"] == "True"
     assert _condition(after, "Ready")["message"] == "spec.jobs: toomany"
     assert _condition(after, "Finished") == _condition(before, "Finished")
+    assert _condition(after, "DashboardReachable")["status"] == "Unknown"
+    assert (after["summary"], after["staleSince"]) == ("spec.jobs: toomany", rfc3339(at(5)))
     assert refused("spec.jobs: too\nmany", after, 2, at(99)) == after
+
+
+def test_ends_are_final_under_a_refused_spec_too() -> None:
+    assert "staleSince" not in refused("bad", _status(folded(heard(0, row("FAILED")))), 2, at(5))
 
 
 def test_a_mended_spec_is_stalled_no_more() -> None:
     stalled = refused("bad", {}, 1, T0)
+    assert stalled["summary"] == "bad"
     status = _status(folded(heard(0, row())), previous=stalled, generation=2)
     assert {item["type"] for item in status["conditions"]} == {"Ready", "DashboardReachable", "Finished", "Succeeded"}

@@ -52,6 +52,7 @@ def refusal(message: str) -> list[Condition]:
     """Return the conditions that a spec which cannot be followed decides."""
     return [
         Condition("Ready", "False", Reason.INVALID_SPEC, message),
+        Condition("DashboardReachable", "Unknown", Reason.INVALID_SPEC, f"nothing is asked meanwhile: {message}"),
         Condition("Stalled", "True", Reason.INVALID_SPEC, message),
     ]
 

@@ -88,7 +88,10 @@ def refused(message: str, previous: Mapping[str, Any], generation: int, now: dat
     merged = merge(refusal(message), previous.get("conditions") or [], generation, now)
     decided = {item["type"] for item in merged}
     kept = [item for item in previous.get("conditions") or [] if item.get("type") not in decided]
-    return {**previous, "observedGeneration": generation, "conditions": [*merged, *kept]}
+    status = {**previous, "observedGeneration": generation, "conditions": [*merged, *kept]}
+    if any(item.get("type") == "Finished" and item.get("status") == "False" for item in kept):
+        status.setdefault("staleSince", rfc3339(now))
+    return status | {"summary": clean_line(message, 300)}
 
 
 def _counts(counts: Mapping[JobState, int]) -> dict[str, int]:
