@@ -8,8 +8,11 @@ import pytest
 from rayjobwatch.model.conditions import Condition, conditions_of, merge
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
+from rayjobwatch.model.servestate import CleanUp, ServeState
 from rayjobwatch.model.state import WatchState
 from tests.unit.observations import DOWN, NO_HEAD, T0, at, in_states
+
+CLEANING = ServeState(CleanUp.PENDING)
 
 
 def test_a_transition_time_moves_with_the_status_and_with_nothing_else() -> None:
@@ -62,6 +65,8 @@ def test_scripts_can_wait_for_finished_and_then_ask_for_succeeded(
         (replace(in_states("Running"), unreachable=DOWN), "False DashboardUnreachable", "False DashboardUnreachable"),
         (replace(in_states("Running"), problem=NO_HEAD), "False RayClusterNotReady", "False RayClusterNotReady"),
         (replace(in_states("Failed"), unreachable=DOWN), "True Finished", "Unknown NoLongerAsked"),
+        (replace(in_states("Failed"), serve=CLEANING), "True Finished", "True Answering"),
+        (replace(in_states("Failed"), serve=CLEANING, unreachable=DOWN), "True Finished", "False DashboardUnreachable"),
     ],
 )
 def test_ready_and_dashboard_reachable_say_how_the_watch_itself_does(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rayjobwatch.model.jobs import StopCause, StopOrder
-from rayjobwatch.model.state import WatchState
+from rayjobwatch.model.state import Selected, WatchState
 from rayjobwatch.model.summary import overall, summary_of
 from tests.unit.observations import DOWN, T0, in_states
 
@@ -40,6 +40,7 @@ def test_the_watch_is_told_in_one_word_by_its_gravest_end(states: list[str], wor
         (in_states("Waiting", "Running"), "waiting for Ray to know j0"),
         (in_states(*["Waiting"] * 5), "waiting for Ray to know j0, j1, j2 and 2 more"),
         (replace(in_states("Running"), unreachable=DOWN), "waiting for the Ray dashboard"),
+        (WatchState(reachable=True, selected=Selected("k")), "no selected job was seen yet"),
     ],
 )
 def test_the_summary_column_says_what_matters_most(state: WatchState, summary: str) -> None:
@@ -52,7 +53,7 @@ def test_the_summary_column_says_what_matters_most(state: WatchState, summary: s
         (["Pending"], "j0 not stopped: it is PENDING"),
         (["Pending"] * 5, "j0, j1, j2 and 2 more not stopped: it is PENDING"),
         (["Stopped", "Pending"], "j1 not stopped: it is PENDING"),
-        (["Stopped"], "stopped: Requested"),
+        (["Stopped"], "stopped: spec.stop.requested is true"),
     ],
 )
 def test_why_jobs_are_not_stopped_yet_is_in_the_summary_column(states: list[str], summary: str) -> None:

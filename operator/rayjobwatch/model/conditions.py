@@ -10,7 +10,7 @@ from rayjobwatch.model.jobs import JobState
 from rayjobwatch.model.observation import Problem
 from rayjobwatch.model.reasons import Reason
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.summary import doubts, end_summary, gravest_end, ids_of, listed
+from rayjobwatch.model.summary import NONE_YET, doubts, end_summary, gravest_end, ids_of, listed
 from rayjobwatch.model.text import clean_again
 from rayjobwatch.model.times import rfc3339
 
@@ -98,7 +98,7 @@ def _ready(state: WatchState, flaw: Problem | None) -> Condition:
 
 def _dashboard_reachable(state: WatchState) -> Condition:
     kind = "DashboardReachable"
-    if state.is_done:
+    if state.is_done and not state.serve.is_pending:
         message = "every watched job is over: nothing is asked any more"
         return Condition(kind, "Unknown", Reason.NO_LONGER_ASKED, message)
     trouble = state.trouble
@@ -144,7 +144,7 @@ def _open_jobs(state: WatchState) -> tuple[Reason, str]:
     if trouble and not any(job.seen for job in state.jobs.values()):
         return trouble.reason, trouble.message
     if state.selected and not state.counts:
-        return Reason.JOB_NOT_FOUND, "no selected job was seen yet"
+        return Reason.JOB_NOT_FOUND, NONE_YET
     waiting = ids_of(state, JobState.WAITING)
     if waiting and state.reachable:
         message = f"waiting for Ray to know {waiting}: not submitted yet, or not to this cluster"

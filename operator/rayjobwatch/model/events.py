@@ -11,7 +11,7 @@ from rayjobwatch.model.records import Deletion
 from rayjobwatch.model.selection import is_news
 from rayjobwatch.model.servestate import NO_CLEAN_UP, ServeState
 from rayjobwatch.model.state import WatchState
-from rayjobwatch.model.summary import end_of, listed
+from rayjobwatch.model.summary import STOP_CAUSES, end_of, listed
 
 _REASONS = {
     JobState.RUNNING: EventReason.JOB_RUNNING,
@@ -45,13 +45,6 @@ class EventNote:
     cluster_identity: str = ""
 
 
-_CAUSES = {
-    StopCause.REQUESTED: "spec.stop.requested is true",
-    StopCause.ACTIVE_DEADLINE: "it has been running for longer than spec.stop.activeDeadlineSeconds",
-    StopCause.PENDING_DEADLINE: "it has been pending for longer than spec.stop.pendingDeadlineSeconds",
-    StopCause.WATCH_DELETED: "the RayJobWatch is deleted and spec.stop.onDeletion is true",
-    StopCause.LOG_RULE: "a rule of spec.logs.rules with the action StopJob has fired",
-}
 _DEADLINES = {StopCause.ACTIVE_DEADLINE, StopCause.PENDING_DEADLINE}
 
 
@@ -136,7 +129,7 @@ def _stop_notes(job: Job, before: StopOrder | None) -> Iterator[EventNote]:
         is_deadline = order.cause in _DEADLINES
         reason = EventReason.DEADLINE_EXCEEDED if is_deadline else EventReason.STOP_REQUESTED
         what = "is to be stopped as soon as it runs" if job.state is JobState.PENDING else "is asked to stop"
-        message = f"job {job.id} {what}: {_CAUSES[order.cause]}"
+        message = f"job {job.id} {what}: {STOP_CAUSES[order.cause]}"
         yield EventNote(reason, message, _identity(job, reason, *which), is_warning=is_deadline)
     if order.message and job.state is JobState.RUNNING and not (before and before.message):
         reason = EventReason.STOP_FAILED

@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 
-from rayjobwatch.model.jobs import Job, JobState
+from rayjobwatch.model.jobs import Job, JobState, StopCause
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.times import rfc3339
 
 # The gravest end first.
 _ENDS = (JobState.FAILED, JobState.LOST, JobState.STOPPED, JobState.UNKNOWN, JobState.SUCCEEDED)
+STOP_CAUSES = {
+    StopCause.REQUESTED: "spec.stop.requested is true",
+    StopCause.ACTIVE_DEADLINE: "it ran for longer than spec.stop.activeDeadlineSeconds",
+    StopCause.PENDING_DEADLINE: "it was pending for longer than spec.stop.pendingDeadlineSeconds",
+    StopCause.WATCH_DELETED: "the RayJobWatch is deleted and spec.stop.onDeletion is true",
+    StopCause.LOG_RULE: "a rule of spec.logs.rules with the action StopJob fired",
+}
+NONE_YET = "no selected job was seen yet"
 
 
 def overall(state: WatchState) -> JobState:
@@ -28,6 +36,8 @@ def summary_of(state: WatchState) -> str:
         return trouble.message
     if state.is_finished:
         return end_summary(state)
+    if state.selected and state.reachable and not state.counts:
+        return NONE_YET
     waiting = ids_of(state, JobState.WAITING)
     return f"waiting for Ray to know {waiting}" if waiting else doubts(state) or _not_stopped(state)
 
@@ -70,7 +80,7 @@ def end_of(job: Job) -> str:
         return job.failure.text
     return {
         JobState.SUCCEEDED: "succeeded",
-        JobState.STOPPED: f"stopped: {job.stop.cause.value}" if job.stop else "stopped on request",
+        JobState.STOPPED: f"stopped: {STOP_CAUSES[job.stop.cause]}" if job.stop else "stopped on request",
         JobState.LOST: "lost: the Ray head that held the job is gone" + _last_seen(job),
         JobState.UNKNOWN: "over, but Ray kept no trustworthy outcome",
     }.get(job.state, job.state.value)
