@@ -64,14 +64,18 @@ class Server:
         return body
 
 
-async def test_an_end_is_written_before_its_event_is_posted_after_a_failure_too() -> None:
-    server = Server()
+def _reconciler_of(server: Server) -> tuple[Reconciler, Recorder]:
     client = cast("KubeClient", server)
     recorder = Recorder(client, "test", lambda: 0.0)
     targets = Targets(client, Objects(RAY_CLUSTERS, "RayCluster", cluster_part), Settings(), lambda: 0.0)
     objects = Objects(RAY_JOB_WATCHES, "RayJobWatch", watch_part)
     objects.seen(WATCH)
-    reconciler = Reconciler(client, objects, recorder, targets, lambda *_: None, lambda *_: None, lambda: 0.0)
+    return Reconciler(client, objects, recorder, targets, lambda *_: None, lambda *_: None, lambda: 0.0), recorder
+
+
+async def test_an_end_is_written_before_its_event_is_posted_after_a_failure_too() -> None:
+    server = Server()
+    reconciler, recorder = _reconciler_of(server)
     with pytest.raises(KubeError):
         await reconciler.reconcile(KEY)
     assert server.writes == ["Lost"]
@@ -80,6 +84,27 @@ async def test_an_end_is_written_before_its_event_is_posted_after_a_failure_too(
         await reconciler.reconcile(KEY)
     assert server.writes == ["Lost", "Lost", "JobLost", "Lost"]
     assert recorder.waiting == 0
+
+
+class Refusing(Server):
+    """One that takes no status, for good."""
+
+    async def apply_status(self, *_: object) -> Body:
+        raise KubeError(422, "Invalid", "status.jobs: Too many: 51: must have at most 50 items")
+
+    async def create(self, _resource: Resource, _namespace: str, body: Body) -> Body:
+        self.writes.append(f"{body['reason']}: {body['message']}")
+        return body
+
+
+async def test_a_status_that_the_api_server_refuses_is_told_by_one_event() -> None:
+    reconciler, _ = _reconciler_of(server := Refusing())
+    for _ in range(3):
+        with pytest.raises(KubeError):
+            await reconciler.reconcile(KEY)
+    (told,) = server.writes
+    assert told.startswith("StatusRefused: ")
+    assert "must have at most 50 items" in told
 
 
 class Patient:

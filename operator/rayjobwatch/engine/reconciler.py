@@ -19,7 +19,7 @@ from rayjobwatch.kube.recorder import Recorder
 from rayjobwatch.kube.watches import delete_watch, has_finalizer, set_finalizer, write_status
 from rayjobwatch.model import deletion, pace, retention, serve
 from rayjobwatch.model.decide import decide, seconds_to_next
-from rayjobwatch.model.events import EventNote, clean_up_not_waited_for, not_waited_for
+from rayjobwatch.model.events import EventNote, clean_up_not_waited_for, not_waited_for, status_refused
 from rayjobwatch.model.moment import Moment
 from rayjobwatch.model.spec import InvalidSpecError
 from rayjobwatch.model.status import refused
@@ -29,6 +29,7 @@ CONFLICT_SECONDS = 1.0
 FORBIDDEN_SECONDS = 60.0
 EVENTS_AGAIN_SECONDS = 5.0
 _AVERAGED_WRITES = 10
+_REFUSALS = (400, 403, 413, 422)
 
 logger = logging.getLogger(__name__)
 
@@ -357,6 +358,7 @@ class Reconciler:
         try:
             body = await write_status(self._client, watch.body, status)
         except KubeError as error:
+            await self._tell_refusal(key, watch, error)
             self._read_anew(key, error)
             return
         reached("after the write")
@@ -367,6 +369,13 @@ class Reconciler:
         if edited:
             watch.spec = None
             self._again(key, 0.0)
+
+    async def _tell_refusal(self, key: WatchKey, watch: Watch, error: KubeError) -> None:
+        """Tell once that a status is refused, which trying again hardly mends: of this the status cannot tell."""
+        if error.status in _REFUSALS and not watch.is_refused:
+            watch.is_refused = True
+            note = status_refused(str(error), watch.generation)
+            await self._teller.tell(key, [(watch.body, note)], self._events_pause)
 
     def _write_pause(self, status: Body, before: Body) -> float:
         """Return how long after the last write of a status that is not urgent the next one comes."""

@@ -53,6 +53,7 @@ class Watch:
     are those to stop jobs that this process has carried out, by job id; `deleted` is since when it knows that the watch
     is being deleted, `head_ahead` by how much the head's clock was ahead of ours when it answered last (None: it has
     not). `hindrance` is why our finalizer could not be put on, and `hindered` when that was tried last.
+    `is_refused`: the last status was, and an Event has told it.
     """
 
     body: Body
@@ -73,6 +74,7 @@ class Watch:
     deleted: datetime | None = None
     hindrance: Problem | None = None
     hindered: float = float("-inf")
+    is_refused: bool = False
     head_ahead: timedelta | None = None
 
     @classmethod
@@ -99,6 +101,7 @@ class Watch:
     def wrote(self, status: dict[str, Any], newest: Body | None, written: Body, clock: float) -> None:
         """Take note that `status` was written, which made the object `written`; `newest` is what is known of it now."""
         self.status, self.told, self.written, self.changed_since = status, self.state, clock, None
+        self.is_refused = False
         if newest and newest["metadata"].get("resourceVersion") == written["metadata"].get("resourceVersion"):
             self.body = newest
             if newest.get("status") == status:

@@ -12,6 +12,7 @@ from rayjobwatch.model.selection import is_news
 from rayjobwatch.model.servestate import NO_CLEAN_UP, ServeState
 from rayjobwatch.model.state import WatchState
 from rayjobwatch.model.summary import STOP_CAUSES, end_of, listed
+from rayjobwatch.model.text import clean_line
 
 _REASONS = {
     JobState.RUNNING: EventReason.JOB_RUNNING,
@@ -96,6 +97,13 @@ def clean_up_not_waited_for(serve: ServeState, why: str) -> EventNote:
     reason = EventReason.SERVE_APPLICATION_DELETE_FAILED
     message = _not_deleted(serve, why)
     return EventNote(reason, message, identity=f"{serve.requested}\nlet go\n{reason}", is_warning=True)
+
+
+def status_refused(why: str, generation: int) -> EventNote:
+    """Return the Event that a status cannot be written: it can only be told beside it."""
+    reason = EventReason.STATUS_REFUSED
+    message = f"the API server refuses the status, which stays as it was: {clean_line(why, 500)}"
+    return EventNote(reason, message, identity=f"{generation}\n{reason}", is_warning=True)
 
 
 def surely_told(state: WatchState, now: datetime) -> WatchState:

@@ -78,6 +78,7 @@ class EventReason(StrEnum):
     JOB_RECORD_DELETED = "JobRecordDeleted"
     SERVE_APPLICATION_DELETED = "ServeApplicationDeleted"
     SERVE_APPLICATION_DELETE_FAILED = "ServeApplicationDeleteFailed"
+    STATUS_REFUSED = "StatusRefused"
     # On a RayCluster, of the watch that its annotation asks for.
     WATCH_CREATED = "WatchCreated"
     WATCH_NOT_CREATED = "WatchNotCreated"
