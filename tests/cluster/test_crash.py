@@ -13,7 +13,7 @@ from tests.cluster.conftest import ROOT
 from tests.cluster.controller import Controller, Program
 from tests.cluster.crashing import CLEAN_UP_PLACES
 from tests.cluster.test_stop import SLEEPING, STOP, patch
-from tests.cluster.watches import Watches, polled
+from tests.cluster.watches import Json, Watches, polled
 from tests.localcluster import raycluster
 from tests.localcluster.controlplane import ControlPlane
 from tests.localcluster.rayhead import RayHead
@@ -45,6 +45,11 @@ def test_every_place_is_tried() -> None:
 
 def _polled_running(program: Program) -> Iterator[bool]:
     return polled(lambda: program.is_running, 15)
+
+
+def _is_all_told(status: Json) -> bool:
+    """Whether no Event is pending: nobody tells it when the controller has gone."""
+    return not status.get("eventsPending")
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -84,7 +89,7 @@ def test_a_crash_there_neither_loses_nor_doubles_anything(
         watches.kubectl("delete", "rjw", deleted, "--timeout=30s", "--ignore-not-found", timeout=40)
         watches.apply("probe", "nothing")
         watches.wait_reason("probe", "Finished", "JobNotFound")
-        status = watches.status(spared)
+        *_, status = (watches.wait_until(name, _is_all_told) for name in (asked, late, spared))
     assert [ray_head.job(name)["status"] for name in names] == ["STOPPED", "STOPPED", "STOPPED", "RUNNING"]
     assert (status["state"], "stop" in status["jobs"][0]) == ("Running", False)
     for name, told in ((asked, "StopRequested"), (late, "DeadlineExceeded"), (deleted, "StopRequested")):
