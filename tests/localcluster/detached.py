@@ -78,7 +78,7 @@ def detach(control_plane: ControlPlane, ray_head: RayHead | None, *more: Guarded
     exports = {"KUBECONFIG": str(control_plane.kubeconfig), "PATH": f"{control_plane.kubectl_path.parent}:$PATH"}
     pids = control_plane.pids + [part.pid for part in more]
     if ray_head:
-        exports |= {"RAY_API_SERVER_ADDRESS": ray_head.dashboard_url}
+        exports |= {"PATH": f"{exports['PATH']}:{ray_head.bin}", "RAY_API_SERVER_ADDRESS": ray_head.dashboard_url}
         pids.append(ray_head.pid)
     made = Detached(exports, {pid: command_line(pid) for pid in pids})
     made.save()

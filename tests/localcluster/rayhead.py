@@ -85,7 +85,7 @@ class RayHead:
         self.token = token
         self.ports = Ports.free()
         self.node_ip = NODE_IP
-        self._bin = Path()
+        self.bin = Path()
         self._guarded: Guarded | None = None
         self._dashboard: Guarded | None = None
         self._directory = Path()
@@ -123,7 +123,7 @@ class RayHead:
 
     def start(self) -> None:
         """Return when the dashboard answers and a job can be submitted; ClusterError after three attempts."""
-        self._bin = ensure_ray()
+        self.bin = ensure_ray()
         for attempt in range(START_ATTEMPTS):
             try:
                 return self._start_once()
@@ -239,7 +239,7 @@ class RayHead:
     def run_driver(self, code: str, timeout: float = 60.0) -> str:
         """Run Python that calls `ray.init()` itself, outside the jobs API, to its end; returns its (DRIVER) job id."""
         before = self._driver_ids()
-        command = [str(self._bin / "python"), "-c", code]
+        command = [str(self.bin / "python"), "-c", code]
         environment = self._environment() | {"RAY_ADDRESS": f"{self.node_ip}:{self.ports.gcs}"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
         if new := self._driver_ids() - before:
@@ -252,7 +252,7 @@ class RayHead:
     def cli(self, *args: str, directory: Path | None = None, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run Ray's own command line against this head, say `cli("job", "list")`; ClusterError if it fails."""
         done = subprocess.run(
-            [self._bin / "ray", *args],
+            [self.bin / "ray", *args],
             cwd=directory,
             env=self.cli_environment(),
             capture_output=True,
@@ -335,7 +335,7 @@ class RayHead:
         auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token} if self.token else {"RAY_AUTH_MODE": "disabled"}
         return clean_environment(
             "RAY_",
-            PATH=f"{self._bin}:{os.environ['PATH']}",
+            PATH=f"{self.bin}:{os.environ['PATH']}",
             TMPDIR=str(self._directory),
             DASHBOARD_METRIC_PORT=str(self.ports.dashboard_metrics),
             **auth,
@@ -343,7 +343,7 @@ class RayHead:
 
     def _command(self) -> list[str | Path]:
         return [
-            *(self._bin / "ray", "start", "--head", "--disable-usage-stats", "--no-monitor"),
+            *(self.bin / "ray", "start", "--head", "--disable-usage-stats", "--no-monitor"),
             *(f"--node-ip-address={self.node_ip}", f"--temp-dir={self._directory}"),
             *("--include-dashboard=true", f"--dashboard-host={LOOPBACK}", f"--dashboard-port={self.ports.dashboard}"),
             *(f"--num-cpus={self.num_cpus}", "--object-store-memory=80000000"),
