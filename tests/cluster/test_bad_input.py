@@ -98,7 +98,7 @@ def forget(head: RayHead, job: str) -> None:
     subprocess.run(command, env=head.cli_environment(), check=True, capture_output=True, timeout=60)
 
 
-@pytest.mark.parametrize("protocol", ["Auto", "WebSocket"])
+@pytest.mark.parametrize("protocol", ["Auto", pytest.param("WebSocket", marks=pytest.mark.slow)])
 def test_a_job_deleted_from_ray_mid_tail_ends_with_an_unknown_outcome(
     watches: Watches, ray_head: RayHead, protocol: str
 ) -> None:

@@ -82,7 +82,7 @@ def test_a_stopped_job_is_stopped_and_neither_failed_nor_succeeded(watches: Watc
     assert watches.reasons(name) == ["JobRunning", "JobStopped"]
 
 
-@pytest.mark.parametrize("protocol", ["Auto", "WebSocket", "HTTP"])
+@pytest.mark.parametrize("protocol", ["Auto", pytest.param("WebSocket", marks=pytest.mark.slow), "HTTP"])
 def test_every_line_is_counted_once_over_each_protocol(watches: Watches, ray_head: RayHead, protocol: str) -> None:
     name = fresh()
     job = ray_head.submit(printing(500, 0.002), submission_id=name)

@@ -93,6 +93,7 @@ def test_the_audit_log_has_who_wrote_what(control_plane: ControlPlane, namespace
     )
 
 
+@pytest.mark.slow
 @NEEDS_CONTROLLER_MANAGER
 def test_a_deleted_namespace_goes(control_plane: ControlPlane, namespace: str) -> None:
     control_plane.kubectl("create", "configmap", "content", "-n", namespace)
@@ -120,6 +121,7 @@ def test_two_ray_heads_live_side_by_side(ray_head: RayHead, other: RayHead) -> N
     ray_head.stop_job(mine)
 
 
+@pytest.mark.slow
 def test_a_head_with_a_token_asks_for_it(other: RayHead) -> None:
     job = other.submit("sleep 600")
     assert job in other.cli("job", "list").stdout
@@ -167,6 +169,7 @@ def test_a_guarded_command_has_its_exit_code(tmp_path: Path) -> None:
     assert command_line(command.pid) == ""
 
 
+@pytest.mark.slow
 def test_up_prints_what_to_export_and_down_ends_it(tmp_path: Path) -> None:
     def run(*words: str, code: int = 0) -> str:
         command = [sys.executable, "-m", "tests.localcluster", *words]

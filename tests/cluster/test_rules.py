@@ -40,6 +40,7 @@ def found(status: Json, kind: str = "rules") -> dict[str, Json]:
     return {item["name"]: item for item in first_job(status).get(kind, [])}
 
 
+@pytest.mark.slow
 def test_a_rule_fires_while_the_job_runs_and_its_progress_is_a_column(watches: Watches, ray_head: RayHead) -> None:
     name = fresh()
     logs = {"rules": [rule(condition="GPUMemoryExhausted", threshold={"count": 3, "withinSeconds": 60})]}

@@ -59,7 +59,7 @@ def running(watches: Watches, head: RayHead, entrypoint: str, **spec: object) ->
     "entrypoint",
     [
         pytest.param(SLEEPING, id="plain"),
-        pytest.param(TRAPPING, id="traps"),
+        pytest.param(TRAPPING, id="traps", marks=pytest.mark.slow),
         pytest.param(STUBBORN, id="ignores", marks=pytest.mark.slow),
     ],
 )
@@ -102,6 +102,7 @@ def test_a_job_that_runs_for_too_long_is_stopped(watches: Watches, ray_head: Ray
     assert row["end_time"] - row["start_time"] >= 4_000
 
 
+@pytest.mark.slow
 def test_a_log_rule_stops_the_job_that_it_fires_for(watches: Watches, ray_head: RayHead) -> None:
     name = fresh()
     ray_head.submit("bash -c 'sleep 3; echo CUDA out of memory; sleep 600'", submission_id=name)
@@ -131,6 +132,7 @@ def blocked(head: RayHead) -> Iterator[None]:
         head.stop_job(blocker)
 
 
+@pytest.mark.slow
 def test_a_pending_job_is_stopped_once_it_can_run(watches: Watches, ray_head: RayHead) -> None:
     name, spared = fresh(), fresh()
     with blocked(ray_head):
@@ -152,6 +154,7 @@ def test_a_pending_job_is_stopped_once_it_can_run(watches: Watches, ray_head: Ra
     assert ray_head.job(spared)["status"] == "SUCCEEDED"
 
 
+@pytest.mark.slow
 def test_a_job_that_succeeds_in_the_same_moment_has_succeeded(watches: Watches, ray_head: RayHead) -> None:
     """The job ends by itself about when Ray is asked: whatever Ray's table says in the end is what is told."""
     name = fresh()
@@ -163,6 +166,7 @@ def test_a_job_that_succeeds_in_the_same_moment_has_succeeded(watches: Watches, 
     assert [reason for reason in watches.reasons(name) if reason.startswith("Job")][-1] == f"Job{status['state']}"
 
 
+@pytest.mark.slow
 def test_a_driver_is_said_to_be_not_stoppable(watches: Watches, ray_head: RayHead) -> None:
     with driver_that_sleeps(ray_head) as job:
         name = fresh()
