@@ -139,7 +139,8 @@ class Reconciler:
         if has_finalizer(watch.body) is present:
             watch.hindrance = None
             return
-        if present and self._clock() < watch.hindered + FORBIDDEN_SECONDS:
+        if present and (wait := watch.hindered + FORBIDDEN_SECONDS - self._clock()) > 0:
+            self._again(key, wait)
             return
         reached("before the finalizer is changed")
         try:

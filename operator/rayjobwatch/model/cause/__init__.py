@@ -6,5 +6,6 @@ python.py     Python's tracebacks, Ray's too           groups.py     exception g
 styles.py     rich, IPython, pytest                    jsonlines.py  structured lines
 languages.py  exceptions of other languages            native.py     crashes
 shells.py     shells, compilers, interpreters          launchers.py  what a launcher tells of its ranks
+message.py    messages of several lines                tools.py      reports of tools in words of their own
 words.py      what a line's words tell of its role     choice.py     which finding is the cause
 """
